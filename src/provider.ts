@@ -1,0 +1,126 @@
+import type { Image, ImageLimits } from "./image.ts";
+import type { Outcome, Warning } from "./warnings.ts";
+
+export const PROVIDERS = ["didit", "linkface", "on-device"] as const;
+export type ProviderName = (typeof PROVIDERS)[number];
+
+/** What a provider found, before the rules of decision.ts are applied. */
+export interface Report {
+  /** The provider's own verdict. */
+  readonly verdict: Outcome;
+  /** 0..100, higher is more alive or more alike; null when there was nothing to score: never 0, which is a measurement. */
+  readonly score: number | null;
+  /** The threshold that was applied, 0..100: at or below it declines. null where the check has none. */
+  readonly threshold: number | null;
+  readonly warnings: readonly Warning[];
+  /** The provider's own id of this call, for its support; null when it gave none. */
+  readonly reference: string | null;
+  /** The provider's JSON, untouched. */
+  readonly raw: unknown;
+}
+
+export interface Match {
+  readonly id: string | null;
+  /** 0..100. */
+  readonly similarity: number;
+  readonly label: string | null;
+  readonly vendorData: string | null;
+  readonly blocklisted: boolean;
+  /** The provider cleared this face by hand: it is neither a duplicate nor blocked. */
+  readonly allowlisted: boolean;
+  readonly status: string | null;
+}
+
+export interface SearchReport extends Report {
+  /** Nearest first. */
+  readonly matches: readonly Match[];
+  readonly totalMatches: number;
+}
+
+/** A step that a user waits for; the words of the progress notifications. */
+export type Stage = "reading" | "detecting" | "comparing" | "asking the provider";
+
+export interface CallOptions {
+  /** Aborts the HTTP request or the inference. */
+  readonly signal: AbortSignal;
+  readonly onStage: (stage: Stage) => void;
+}
+
+export interface CheckOptions extends CallOptions {
+  /** 0..100; at or below it declines. Left out: the provider's default. */
+  readonly declineThreshold?: number | undefined;
+  /** Try the image in all four rotations. */
+  readonly rotate?: boolean | undefined;
+  /** Whether the provider may keep the images and the result. Left out: the operator's setting, else the provider's default. */
+  readonly save?: boolean | undefined;
+  /** The caller's own id of the person. */
+  readonly vendorData?: string | undefined;
+}
+
+export const SEARCH_TYPES = ["most_similar", "blocklisted_or_approved"] as const;
+export type SearchType = (typeof SEARCH_TYPES)[number];
+
+export interface SearchOptions extends Omit<CheckOptions, "declineThreshold"> {
+  readonly searchType?: SearchType | undefined;
+}
+
+export interface Enrolment {
+  readonly label: string;
+  readonly vendorData: string | null;
+  readonly blocklisted: boolean;
+}
+
+export interface EnrolledFace extends Enrolment {
+  readonly id: string;
+  /** ISO 8601, UTC. */
+  readonly enrolledAt: string;
+}
+
+export interface FacePage {
+  /** Newest first. */
+  readonly faces: readonly EnrolledFace[];
+  readonly total: number;
+  /** Give it back as `cursor` for the next page; null on the last. */
+  readonly nextCursor: string | null;
+}
+
+export interface Removal {
+  /** false: no such face. */
+  readonly removed: boolean;
+  /** true: the bytes of the embedding are gone from the store's files too. */
+  readonly erased: boolean;
+}
+
+/**
+ * One backend. A capability that it lacks is an absent method, never one that throws.
+ *
+ * The contract that every implementation keeps:
+ *  - it throws only CheckError, and never turns a failure into a verdict;
+ *  - it stops when `signal` aborts, with the code `cancelled`;
+ *  - it keeps no image after the call, except where `save` or `enrollFace` says so.
+ */
+export interface Provider {
+  readonly name: ProviderName;
+  readonly images: ImageLimits;
+
+  checkLiveness?(image: Image, options: CheckOptions): Promise<Report>;
+  /** Is the person of `user` the person of `reference`? */
+  matchFaces?(user: Image, reference: Image, options: CheckOptions): Promise<Report>;
+  searchFace?(image: Image, options: SearchOptions): Promise<SearchReport>;
+  enrollFace?(image: Image, enrolment: Enrolment, options: CallOptions): Promise<EnrolledFace>;
+  listFaces?(page: { readonly limit: number; readonly cursor?: string | undefined }, options: CallOptions): Promise<FacePage>;
+  removeFace?(id: string, options: CallOptions): Promise<Removal>;
+
+  /** What `get_setup` says of this provider beyond its name: model versions, runtime, gallery. No secrets. */
+  describe(): Promise<Readonly<Record<string, string | number | boolean | null>>>;
+
+  /** Releases sockets, model sessions, workers and files. */
+  close(): Promise<void>;
+}
+
+export type Capability = Exclude<keyof Provider, "name" | "images" | "describe" | "close">;
+export type ProviderWith<C extends Capability> = Provider & Required<Pick<Provider, C>>;
+
+export function can<C extends Capability>(provider: Provider, capability: C): provider is ProviderWith<C> {
+  return provider[capability] !== undefined;
+}

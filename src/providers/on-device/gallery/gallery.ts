@@ -1,0 +1,31 @@
+import type { EnrolledFace, Enrolment, FacePage, Removal } from "../../../provider.ts";
+
+export interface Neighbour extends EnrolledFace {
+  /** Cosine similarity to the query, -1..1. */
+  readonly cosine: number;
+}
+
+export interface NeighbourQuery {
+  /** Neighbours below it are left out. */
+  readonly minCosine: number;
+  readonly limit: number;
+  /** Blocklisted faces before all others, each part nearest first. */
+  readonly blocklistedFirst: boolean;
+}
+
+/**
+ * A store of face embeddings. Several processes may hold the same one open and write at once.
+ *
+ * Embeddings are unit vectors of 512 components, made by one model: a store remembers which, and refuses (CheckError
+ * `setup`) to compare them with those of another. A call that fails throws a CheckError and has stored nothing.
+ */
+export interface Gallery {
+  /** Stored durably when the promise resolves. */
+  enroll(embedding: Float32Array, enrolment: Enrolment): Promise<EnrolledFace>;
+  /** `total` counts every face from `minCosine` up among the candidates, `neighbours` holds the first `limit`. */
+  search(embedding: Float32Array, query: NeighbourQuery): Promise<{ neighbours: readonly Neighbour[]; total: number }>;
+  list(page: { readonly limit: number; readonly cursor?: string | undefined }): Promise<FacePage>;
+  remove(id: string): Promise<Removal>;
+  count(): Promise<number>;
+  close(): Promise<void>;
+}

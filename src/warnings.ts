@@ -1,0 +1,264 @@
+/** What a check can come to, mildest first. */
+export const OUTCOMES = ["approved", "review", "declined"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** One thing that a provider remarked on. */
+export interface Warning {
+  readonly tag: string;
+  /** The severity that the provider gave it. The table below can make it graver, never milder. */
+  readonly effect: Outcome;
+}
+
+interface TagInfo {
+  /** The least that this tag does to the outcome. */
+  readonly effect: Outcome;
+  /** What to do about it: `retake` another photo, `review` by a person, treat as `fraud`. */
+  readonly action: "retake" | "review" | "fraud";
+  readonly meaning: string;
+  /** What to do, in words for the agent. */
+  readonly advice: string;
+}
+
+/** Every tag that is known. To support a new one, add a row: nothing else changes. */
+export const WARNINGS = {
+  NO_FACE_DETECTED: {
+    effect: "declined",
+    action: "retake",
+    meaning: "No face was found in the image.",
+    advice: "Retake: ask for a new photo with the whole face in view. This is not a finding of fraud.",
+  },
+  LOW_LIVENESS_SCORE: {
+    effect: "declined",
+    action: "retake",
+    meaning: "The liveness score is at or below the threshold: not a live person, or a poor photo of one.",
+    advice: "Retake once in good, even light. If it stays low, have a person review it as a possible spoof.",
+  },
+  LIVENESS_FACE_ATTACK: {
+    effect: "declined",
+    action: "fraud",
+    meaning: "The image looks like an attack on the check: a print, a screen, a mask or a generated face.",
+    advice: "Treat as possible fraud. Do not coach the person through another attempt; have a person look at the case.",
+  },
+  FACE_IN_BLOCKLIST: {
+    effect: "declined",
+    action: "fraud",
+    meaning: "The face is on the blocklist.",
+    advice: "Treat as fraud: reject, and open the blocklist entry or session that it was matched with.",
+  },
+  POSSIBLE_FACE_IN_BLOCKLIST: {
+    effect: "declined",
+    action: "review",
+    meaning: "The face resembles one on the blocklist.",
+    advice: "Review: a person compares the two faces before anybody acts on it.",
+  },
+  DUPLICATED_FACE: {
+    effect: "review",
+    action: "review",
+    meaning: "The same face stands in another approved session.",
+    advice: "Review: look at the account it is linked with; whether a second account is allowed is your own policy.",
+  },
+  POSSIBLE_DUPLICATED_FACE: {
+    effect: "review",
+    action: "review",
+    meaning: "A similar face stands in another approved session.",
+    advice: "Review: a person compares the two faces.",
+  },
+  MULTIPLE_FACES_DETECTED: {
+    effect: "review",
+    action: "retake",
+    meaning: "There is more than one face in the image; the largest was used.",
+    advice: "Retake with one person in view, unless the largest face is certainly the right person.",
+  },
+  LOW_FACE_MATCH_SIMILARITY: {
+    effect: "declined",
+    action: "review",
+    meaning: "The two faces are not alike enough.",
+    advice: "Retake once with a better photo. If it stays low, review it as a different person.",
+  },
+  NO_REFERENCE_IMAGE: {
+    effect: "declined",
+    action: "retake",
+    meaning: "One of the two images has no face that could be compared.",
+    advice: "Retake: supply photos that both show one clear face. Nothing was compared.",
+  },
+  LOW_FACE_QUALITY: {
+    effect: "review",
+    action: "retake",
+    meaning: "The face is too unclear to rely on the result.",
+    advice: "Retake: sharper, closer, facing the camera.",
+  },
+  LOW_FACE_LUMINANCE: {
+    effect: "review",
+    action: "retake",
+    meaning: "The face is too dark.",
+    advice: "Retake in better light.",
+  },
+  HIGH_FACE_LUMINANCE: {
+    effect: "review",
+    action: "retake",
+    meaning: "The face is overexposed.",
+    advice: "Retake in softer light, without flash.",
+  },
+  FACE_TOO_SMALL: {
+    effect: "review",
+    action: "retake",
+    meaning: "The face is so small in the image that the result is unreliable.",
+    advice: "Retake from closer by, or use the original photo rather than a thumbnail.",
+  },
+  BLURRED_FACE: {
+    effect: "review",
+    action: "retake",
+    meaning: "The face is blurred.",
+    advice: "Retake with the camera held still and the face in focus.",
+  },
+  GREY_IMAGE: {
+    effect: "review",
+    action: "retake",
+    meaning: "The image has no colour, and a liveness score of a grey image means little.",
+    advice: "Retake in colour.",
+  },
+  FACE_FILLS_FRAME: {
+    effect: "review",
+    action: "retake",
+    meaning: "The face fills the frame, so there is too little around it for the liveness score to mean much.",
+    advice: "Retake from further away, with head and shoulders in view.",
+  },
+  AGE_NOT_DETECTED: {
+    effect: "declined",
+    action: "retake",
+    meaning: "No age could be estimated.",
+    advice: "Retake, or review an identity document instead.",
+  },
+  AGE_BELOW_MINIMUM: {
+    effect: "declined",
+    action: "review",
+    meaning: "The estimated age is below the minimum.",
+    advice: "Refuse, or review an identity document: near the limit an estimate errs most.",
+  },
+  DOCUMENT_EXPIRED: {
+    effect: "declined",
+    action: "retake",
+    meaning: "The document has expired.",
+    advice: "Retake with a document that is valid.",
+  },
+  SCREEN_CAPTURE_DETECTED: {
+    effect: "declined",
+    action: "fraud",
+    meaning: "The document was photographed from a screen.",
+    advice: "Treat as possible fraud; accept only a photo of the document itself.",
+  },
+  PRINTED_COPY_DETECTED: {
+    effect: "declined",
+    action: "fraud",
+    meaning: "The document is a printed copy.",
+    advice: "Treat as possible fraud; accept only a photo of the document itself.",
+  },
+  PORTRAIT_MANIPULATION_DETECTED: {
+    effect: "declined",
+    action: "fraud",
+    meaning: "The portrait of the document was tampered with.",
+    advice: "Treat as fraud. Do not coach another attempt; have a person look at the case.",
+  },
+  NAME_NOT_DETECTED: {
+    effect: "declined",
+    action: "retake",
+    meaning: "The name could not be read from the document.",
+    advice: "Retake: the whole document, flat, sharp and without glare.",
+  },
+  DATE_OF_BIRTH_NOT_DETECTED: {
+    effect: "declined",
+    action: "retake",
+    meaning: "The date of birth could not be read from the document.",
+    advice: "Retake: the whole document, flat, sharp and without glare.",
+  },
+  DOCUMENT_NUMBER_NOT_DETECTED: {
+    effect: "declined",
+    action: "retake",
+    meaning: "The number of the document could not be read.",
+    advice: "Retake: the whole document, flat, sharp and without glare.",
+  },
+  MRZ_VALIDATION_FAILED: {
+    effect: "review",
+    action: "review",
+    meaning: "The machine-readable zone of the document does not check out.",
+    advice: "Review: a person compares the zone with the document.",
+  },
+  DATA_INCONSISTENT: {
+    effect: "review",
+    action: "review",
+    meaning: "The parts of the document contradict each other.",
+    advice: "Review: a person compares them.",
+  },
+  MRZ_AND_DATA_EXTRACTED_FROM_OCR_NOT_SAME: {
+    effect: "review",
+    action: "review",
+    meaning: "The machine-readable zone and the printed text of the document differ.",
+    advice: "Review: a person compares the two.",
+  },
+  DOCUMENT_NAME_DIFFERENT_FROM_OTHER_APPROVED_DOCUMENTS: {
+    effect: "review",
+    action: "review",
+    meaning: "The name differs from that of the person's other approved documents.",
+    advice: "Review: a person compares the documents.",
+  },
+  EXPIRATION_DATE_NOT_DETECTED: {
+    effect: "review",
+    action: "review",
+    meaning: "No date of expiry could be read from the document.",
+    advice: "Review: a person reads the date.",
+  },
+  POSSIBLE_DUPLICATED_USER: {
+    effect: "review",
+    action: "review",
+    meaning: "The person may already have another account.",
+    advice: "Review: look at the other account; your own policy decides.",
+  },
+  PORTRAIT_IMAGE_NOT_DETECTED: {
+    effect: "review",
+    action: "retake",
+    meaning: "No portrait was found on the document.",
+    advice: "Retake: the whole document, flat, sharp and without glare.",
+  },
+  COULD_NOT_DETECT_DOCUMENT_TYPE: {
+    effect: "review",
+    action: "retake",
+    meaning: "The kind of document was not recognised.",
+    advice: "Retake: the whole document, flat, sharp and without glare.",
+  },
+  INVALID_DATE: {
+    effect: "review",
+    action: "review",
+    meaning: "A date on the document cannot be right.",
+    advice: "Review: a person reads the dates.",
+  },
+  MRZ_NOT_DETECTED: {
+    effect: "review",
+    action: "retake",
+    meaning: "The machine-readable zone of the document was not found.",
+    advice: "Retake: the whole document, flat, sharp and without glare.",
+  },
+  MINIMUM_AGE_NOT_MET: {
+    effect: "declined",
+    action: "review",
+    meaning: "The person is younger than the minimum age.",
+    advice: "Refuse, or have a person review the document.",
+  },
+} as const satisfies Record<string, TagInfo>;
+
+export type KnownTag = keyof typeof WARNINGS;
+
+const UNKNOWN: TagInfo = {
+  effect: "review",
+  action: "review",
+  meaning: "This version does not know this warning.",
+  advice: "Have a person look.",
+};
+
+export function about(tag: string): TagInfo {
+  return Object.hasOwn(WARNINGS, tag) ? WARNINGS[tag as KnownTag] : UNKNOWN;
+}
+
+/** The gravest of some outcomes. */
+export function worst(outcomes: readonly Outcome[]): Outcome {
+  return outcomes.reduce((a, b) => (OUTCOMES.indexOf(b) > OUTCOMES.indexOf(a) ? b : a), "approved");
+}

@@ -114,11 +114,18 @@ export interface Provider {
   /** What `get_setup` says of this provider beyond its name: model versions, runtime, gallery. No secrets. */
   describe(): Promise<Readonly<Record<string, string | number | boolean | null>>>;
 
+  /**
+   * For `doctor`: tries whether checks could be made now, without making or billing one, and says what it found.
+   *
+   * @throws CheckError with what to do, where they could not.
+   */
+  test(options: CallOptions): Promise<string>;
+
   /** Releases sockets, model sessions, workers and files. */
   close(): Promise<void>;
 }
 
-export type Capability = Exclude<keyof Provider, "name" | "images" | "describe" | "close">;
+export type Capability = Exclude<keyof Provider, "name" | "images" | "describe" | "test" | "close">;
 export type ProviderWith<C extends Capability> = Provider & Required<Pick<Provider, C>>;
 
 export function can<C extends Capability>(provider: Provider, capability: C): provider is ProviderWith<C> {

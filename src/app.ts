@@ -1,0 +1,43 @@
+import { access, constants } from "node:fs/promises";
+import packageJson from "../package.json" with { type: "json" };
+import type { Config } from "./config.ts";
+import { type Folders, loadImage } from "./image.ts";
+import { openProviders } from "./providers/index.ts";
+import type { Deps } from "./tools/define.ts";
+
+export const VERSION = packageJson.version;
+
+export interface App extends Deps {
+  close(): Promise<void>;
+}
+
+/** Puts a running program together. `folders`: what its caller may have read, other than the configured ones. */
+export function openApp(config: Config, folders: Folders = config.imageFolders): App {
+  const providers = openProviders(config);
+  return {
+    version: VERSION,
+    provider: () => providers.current(),
+    async choice() {
+      const { name, reason, apiKey } = await providers.choose();
+      return { name, reason, apiKey: apiKey === undefined ? null : `ends in ${apiKey.slice(-4)}` };
+    },
+    loadImage: (path, limits) => loadImage(path, folders, limits),
+    folders: () =>
+      Promise.all(
+        config.imageFolders.map(async (path) => {
+          const readable = await access(path, constants.R_OK).then(
+            () => true,
+            () => false,
+          );
+          return { path, readable };
+        }),
+      ),
+    close: () => providers.close(),
+  };
+}
+
+/** An app whose configuration is wrong: every tool is there and answers with what to correct. */
+export function brokenApp(fault: unknown): App {
+  const fail = () => Promise.reject(fault);
+  return { version: VERSION, provider: fail, choice: fail, loadImage: fail, folders: fail, close: async () => {} };
+}

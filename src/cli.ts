@@ -1,0 +1,211 @@
+import { delimiter } from "node:path";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import * as z from "zod";
+import { type App, openApp, VERSION } from "./app.ts";
+import { type Config, SECRET_SETTINGS, SETTINGS, type Setting } from "./config.ts";
+import { diagnose } from "./doctor.ts";
+import { CheckError } from "./errors.ts";
+import type { Log } from "./log.ts";
+import { render } from "./render.ts";
+import { serve } from "./serve.ts";
+import type { Tool } from "./tools/define.ts";
+import { TOOLS } from "./tools/index.ts";
+import type { Outcome } from "./warnings.ts";
+
+/** What a script can rely on. Done without a decision is 0 as well. */
+const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } satisfies Record<
+  Outcome | "error" | "usage",
+  number
+>;
+
+const EXIT_HELP =
+  "Exit code: 0 approved (or done), 3 a person must review, 4 declined, 1 it failed and nothing was decided, 2 wrong usage.";
+
+/** What a process is given: `main.ts` takes it from the real one. */
+export interface Terminal {
+  readonly log: Log;
+  readonly print: (text: string) => void;
+  readonly signal: AbortSignal;
+  /** The environment with the settings that were given as flags laid over it. */
+  readonly configure: (flags: Readonly<Record<string, string>>) => Config;
+}
+
+/** Runs one command line and returns its exit code. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  let exitCode: number = EXIT.approved;
+  const program = new Command("biometrics-mcp")
+    .description("Liveness, face match and face search on local images: as commands, or, without one, as an MCP server.")
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError("(--help tells what there is)")
+    .addHelpText("after", `\n${EXIT_HELP}`);
+
+  for (const tool of TOOLS) {
+    if (tool.name === "get_setup") continue; // doctor says the same and more
+    const command = program.command(kebab(tool.name)).description(tool.description);
+    const inputs = inputsOf(tool);
+    for (const input of inputs) declare(command, input);
+    command.option("--json", "print the structured result alone");
+    withSettings(command).action(async () => {
+      exitCode = await callTool(tool, inputs, command, terminal);
+    });
+  }
+  const doctor = program.command("doctor").description("Print the setup and test it. No check is made or billed.");
+  withSettings(doctor.option("--json", "print the structured result alone")).action(async () => {
+    exitCode = await withApp(doctor, terminal, async (app) => {
+      const { findings, text, ok } = await diagnose(app, terminal.signal);
+      terminal.print(isJson(doctor) ? JSON.stringify(findings) : text);
+      return ok ? EXIT.approved : EXIT.error;
+    });
+  });
+  const server = program.command("serve").description("Serve MCP over stdio: what happens without a command.");
+  withSettings(server).action(async () => {
+    await serve(() => configOf(server, terminal), terminal);
+  });
+
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exitCode;
+  } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) throw thrown;
+    return thrown.exitCode === 0 ? EXIT.approved : EXIT.usage;
+  }
+}
+
+async function callTool(tool: Tool, inputs: readonly Input[], command: Command, terminal: Terminal): Promise<number> {
+  const options = command.opts<Record<string, unknown>>();
+  const required = inputs.filter(({ isRequired }) => isRequired);
+  const given = inputs
+    .map((input) => [input.name, input.isRequired ? command.args[required.indexOf(input)] : options[camel(input.flag)]])
+    .filter(([, value]) => value !== undefined);
+  return withApp(command, terminal, async (app) => {
+    const context = { ...app, signal: terminal.signal, onStage: () => {} };
+    const result = await tool.call(Object.fromEntries(given), context);
+    terminal.print(isJson(command) ? JSON.stringify(result) : render(result).text);
+    return EXIT[outcomeOf(result) ?? "approved"];
+  });
+}
+
+function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefined {
+  const outcome = result["outcome"];
+  return outcome === "approved" || outcome === "review" || outcome === "declined" ? outcome : undefined;
+}
+
+/** Opens what a command needs and closes it again. What it throws is told on stderr, with --json on stdout too. */
+async function withApp(command: Command, terminal: Terminal, work: (app: App) => Promise<number>): Promise<number> {
+  let app: App | undefined;
+  try {
+    // A path on the command line is the user's own word: its file may be read wherever it lies.
+    app = openApp(configOf(command, terminal), "anywhere");
+    return await work(app);
+  } catch (thrown) {
+    const error = CheckError.from(thrown);
+    const { code, message, next, retryable, retryAfterSeconds } = error;
+    terminal.log(error.toText());
+    if (error.cause !== undefined) terminal.log("Detail", error.cause);
+    if (isJson(command)) {
+      const failure = { code, message, next, retryable, retry_after_seconds: retryAfterSeconds };
+      terminal.print(JSON.stringify({ error: failure }));
+    }
+    return code === "invalid_input" || (code === "setup" && app === undefined) ? EXIT.usage : EXIT.error;
+  } finally {
+    await app?.close();
+  }
+}
+
+const isJson = (command: Command) => command.opts<{ json?: boolean }>().json === true;
+
+/** One argument of a tool, as the command line has it. */
+interface Input {
+  readonly name: string;
+  readonly flag: string;
+  readonly type: "string" | "number" | "integer" | "boolean";
+  readonly choices: readonly string[] | undefined;
+  readonly description: string;
+  readonly isRequired: boolean;
+}
+
+/** Flags whose name differs from the argument's. */
+const SHORT_NAMES: Readonly<Record<string, string>> = { decline_threshold: "threshold" };
+
+const inputSchema = z.object({
+  required: z.array(z.string()).default([]),
+  properties: z.record(
+    z.string(),
+    z.object({
+      type: z.enum(["string", "number", "integer", "boolean"]),
+      enum: z.array(z.string()).optional(),
+      description: z.string().default(""),
+    }),
+  ),
+});
+
+function inputsOf({ input }: Tool): Input[] {
+  const { required, properties } = inputSchema.parse(z.toJSONSchema(input, { io: "input" }));
+  return Object.entries(properties).map(([name, { type, enum: choices, description }]) => ({
+    name,
+    flag: SHORT_NAMES[name] ?? kebab(name),
+    type,
+    choices,
+    description,
+    isRequired: required.includes(name),
+  }));
+}
+
+/** What a tool requires is given in its order, the rest by flags. */
+function declare(command: Command, { flag, type, choices, description, isRequired }: Input): void {
+  if (isRequired) {
+    command.argument(`<${flag}>`, description);
+    return;
+  }
+  if (type === "boolean") {
+    command.option(`--${flag}`, description);
+    // Three states: yes, no, and what the operator has set.
+    if (flag === "save") command.option(`--no-${flag}`, "the provider keeps nothing");
+    return;
+  }
+  const option = new Option(`--${flag} <${type === "string" ? "text" : "number"}>`, description);
+  if (choices !== undefined) option.choices(choices);
+  if (type !== "string") option.argParser(toNumber);
+  command.addOption(option);
+}
+
+function toNumber(text: string): number {
+  const number = Number(text);
+  if (text.trim() === "" || Number.isNaN(number)) throw new InvalidArgumentError("It must be a number.");
+  return number;
+}
+
+/** The settings that may be flags: --provider for BIOMETRICS_PROVIDER, and so on. */
+const FLAGS: readonly (readonly [Setting, string])[] = (Object.keys(SETTINGS) as Setting[])
+  .filter((name) => !SECRET_SETTINGS.includes(name) && name !== "NO_PROXY")
+  .map((name) => [name, kebab(name.toLowerCase().replace(/^biometrics_/, ""))]);
+
+function withSettings(command: Command): Command {
+  for (const [name, flag] of FLAGS) {
+    const isList = name === "BIOMETRICS_IMAGE_DIRS";
+    const option = new Option(`--${flag} ${isList ? "<folder...>" : "<value>"}`, SETTINGS[name]);
+    command.addOption(option.helpGroup("Settings, also from the environment:"));
+  }
+  const names = Object.keys(SETTINGS).join(", ");
+  return command.addHelpText("after", `\nEnvironment: ${names}. Secrets are taken from there alone.\n${EXIT_HELP}`);
+}
+
+function configOf(command: Command, { configure }: Terminal): Config {
+  const options = command.opts<Record<string, string | readonly string[] | undefined>>();
+  const flags: Record<string, string> = {};
+  for (const [name, flag] of FLAGS) {
+    const value = options[camel(flag)];
+    if (value !== undefined) flags[name] = typeof value === "string" ? value : value.join(delimiter);
+  }
+  return configure(flags);
+}
+
+function kebab(name: string): string {
+  return name.replaceAll("_", "-");
+}
+
+/** As commander names the value of a flag. */
+function camel(flag: string): string {
+  return flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}

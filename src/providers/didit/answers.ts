@@ -1,0 +1,118 @@
+import * as z from "zod";
+import type { Match, Report, SearchReport } from "../../provider.ts";
+import { type Outcome, type Warning, worst } from "../../warnings.ts";
+
+// Two generations of the API are read, the older one with fewer fields. What decides (status, score, warnings, matches)
+// must be there and make sense; all else may be missing, be null or be new.
+
+const status = z.enum(["Approved", "In Review", "Declined"]);
+
+const VERDICT = { Approved: "approved", "In Review": "review", Declined: "declined" } satisfies Record<
+  z.infer<typeof status>,
+  Outcome
+>;
+
+/** By `log_type`. A Map, so that no inherited name is found in it. */
+const EFFECT: ReadonlyMap<unknown, Outcome> = new Map([
+  ["information", "approved"],
+  ["warning", "review"],
+  ["error", "declined"],
+]);
+
+const warning = z.object({ risk: z.string(), log_type: z.unknown() }).transform(
+  ({ risk, log_type }): Warning => ({
+    // A tag is a word of the provider that a model reads: it must look like one.
+    tag: /^[A-Z0-9_]{1,64}$/.test(risk) ? risk : "UNRECOGNISED_WARNING",
+    effect: EFFECT.get(log_type) ?? "review",
+  }),
+);
+
+/** A percentage; unsaved scores are raw floats, which may miss the ends of the scale by a rounding error. */
+const percent = z
+  .number()
+  .min(-0.001)
+  .max(100.001)
+  .transform((value) => Math.min(100, Math.max(0, value)));
+
+const warnings = z
+  .array(warning)
+  .nullish()
+  .transform((found) => found ?? []);
+
+const finding = z.object({ status, score: percent.nullish(), warnings });
+
+const requestId = z
+  .string()
+  .regex(/^[\w.:-]{1,100}$/)
+  .nullable()
+  .catch(null);
+
+const textOrNull = z.string().nullable().catch(null);
+const flag = z
+  .boolean()
+  .nullish()
+  .transform((set) => set ?? false);
+
+const match = z
+  .object({
+    session_id: textOrNull,
+    biometric_template_id: textOrNull,
+    similarity_percentage: percent.nullish(),
+    similarity: percent.nullish(),
+    vendor_data: textOrNull,
+    user_details: z.object({ full_name: textOrNull, name: textOrNull }).nullable().catch(null),
+    is_blocklisted: flag,
+    is_allowlisted: flag,
+    status: textOrNull,
+  })
+  .transform((it, context): Match => {
+    const similarity = it.similarity_percentage ?? it.similarity;
+    if (similarity === undefined || similarity === null) {
+      context.addIssue("a match without its similarity");
+      return z.NEVER;
+    }
+    return {
+      id: it.session_id ?? it.biometric_template_id,
+      similarity,
+      label: it.user_details?.full_name ?? it.user_details?.name ?? null,
+      vendorData: it.vendor_data,
+      blocklisted: it.is_blocklisted,
+      allowlisted: it.is_allowlisted,
+      status: it.status,
+    };
+  });
+
+const search = z.object({ status, total_matches: z.int().min(0).nullish(), matches: z.array(match), warnings });
+
+export const LivenessAnswer = z.object({ request_id: requestId, liveness: finding });
+export const MatchAnswer = z.object({ request_id: requestId, face_match: finding });
+export const SearchAnswer = z.object({ request_id: requestId, face_search: search });
+
+/** Dollars, which Didit sends as a decimal string. */
+export const BalanceAnswer = z.object({
+  balance: z
+    .string()
+    .regex(/^-?\d{1,12}(\.\d{1,8})?$/)
+    .transform(Number),
+});
+
+type Context = Pick<Report, "threshold" | "reference" | "raw">;
+
+export function toReport(found: z.infer<typeof finding>, context: Context): Report {
+  return { verdict: VERDICT[found.status], score: found.score ?? null, warnings: found.warnings, ...context };
+}
+
+export function toSearchReport(found: z.infer<typeof search>, context: Context): SearchReport {
+  const totalMatches = Math.max(found.total_matches ?? 0, found.matches.length);
+  // Faces that are counted and not shown cannot be judged.
+  const isHidden = found.matches.length === 0 && totalMatches > 0;
+  return {
+    verdict: worst([VERDICT[found.status], isHidden ? "review" : "approved"]),
+    score: found.matches.length === 0 ? null : Math.max(...found.matches.map(({ similarity }) => similarity)),
+    warnings: found.warnings,
+    // Those on the blocklist come first otherwise.
+    matches: found.matches.toSorted((a, b) => b.similarity - a.similarity),
+    totalMatches,
+    ...context,
+  };
+}

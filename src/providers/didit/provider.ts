@@ -1,0 +1,116 @@
+import type * as z from "zod";
+import { type Image, uploadName } from "../../image.ts";
+import type { CallOptions, CheckOptions, ProviderWith, SearchOptions } from "../../provider.ts";
+import type { FormPart } from "../http/form.ts";
+import { httpClient, type ProxySettings } from "../http.ts";
+import { BalanceAnswer, LivenessAnswer, MatchAnswer, SearchAnswer, toReport, toSearchReport } from "./answers.ts";
+import { DIDIT_REFUSALS } from "./refusals.ts";
+
+const BASE_URL = "https://verification.didit.me";
+/** What Didit declines at or below when it is told no threshold; for liveness and for the match. */
+const DEFAULT_THRESHOLD = 30;
+
+export interface DiditOptions {
+  readonly apiKey: string;
+  readonly baseUrl?: string | undefined;
+  /** For one call with its repeats, in milliseconds. Default 60,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Whether Didit may keep images and results when a call does not say. Left out: Didit's own default, which is yes. */
+  readonly saveRequests?: boolean | undefined;
+  readonly proxy?: ProxySettings | undefined;
+}
+
+type Didit = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace">;
+
+/** The standalone checks of Didit's cloud. Each answer is billed. */
+export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, proxy }: DiditOptions): Didit {
+  const http = httpClient({
+    provider: "Didit",
+    baseUrl,
+    headers: { "x-api-key": apiKey },
+    secrets: [apiKey],
+    timeoutMs,
+    proxy,
+    refusals: DIDIT_REFUSALS,
+  });
+
+  function ask<T>(
+    path: string,
+    images: Readonly<Record<string, Image>>,
+    fields: Readonly<Record<string, string | number | undefined>>,
+    schema: z.ZodType<T>,
+    { signal, onStage, rotate, save = saveRequests, vendorData }: SearchOptions,
+  ) {
+    onStage("asking the provider");
+    const values = { ...fields, rotate_image: rotate, save_api_request: save, vendor_data: vendorData };
+    return http.request({ method: "POST", path, form: [...filesOf(images), ...valuesOf(values)], schema, signal });
+  }
+
+  return {
+    name: "didit",
+    images: { maxBytes: 5 * 2 ** 20, mimes: ["image/jpeg", "image/png", "image/webp", "image/tiff"] },
+
+    async checkLiveness(image: Image, options: CheckOptions) {
+      const fields = { face_liveness_score_decline_threshold: options.declineThreshold };
+      const { json, data } = await ask("/v3/passive-liveness/", { user_image: image }, fields, LivenessAnswer, options);
+      return toReport(data.liveness, {
+        threshold: options.declineThreshold ?? DEFAULT_THRESHOLD,
+        reference: data.request_id,
+        raw: json,
+      });
+    },
+
+    async matchFaces(user: Image, reference: Image, options: CheckOptions) {
+      const images = { user_image: user, ref_image: reference };
+      const fields = { face_match_score_decline_threshold: options.declineThreshold };
+      const { json, data } = await ask("/v3/face-match/", images, fields, MatchAnswer, options);
+      return toReport(data.face_match, {
+        threshold: options.declineThreshold ?? DEFAULT_THRESHOLD,
+        reference: data.request_id,
+        raw: json,
+      });
+    },
+
+    async searchFace(image: Image, options: SearchOptions) {
+      const fields = { search_type: options.searchType };
+      const { json, data } = await ask("/v3/face-search/", { user_image: image }, fields, SearchAnswer, options);
+      return toSearchReport(data.face_search, { threshold: null, reference: data.request_id, raw: json });
+    },
+
+    // The balance: free of charge, and refused without a good key.
+    async test({ signal, onStage }: CallOptions) {
+      onStage("asking the provider");
+      const path = "/v3/billing/balance/";
+      const { data } = await http.request({ method: "GET", path, schema: BalanceAnswer, signal });
+      const advice = data.balance > 0 ? "" : "; checks will be refused until it is topped up";
+      return `Didit accepts the key; the balance is $${data.balance.toFixed(2)}${advice}`;
+    },
+
+    async describe() {
+      return {
+        host: new URL(baseUrl).host,
+        // Of a key too short to be one nothing is shown: its end would be all of it.
+        api_key: apiKey.length < 12 ? "set" : `ends in ${apiKey.slice(-4)}`,
+        save_requests: saveRequests ?? "provider default (true)",
+      };
+    },
+
+    close: () => http.close(),
+  };
+}
+
+function filesOf(images: Readonly<Record<string, Image>>): FormPart[] {
+  return Object.entries(images).map(([name, image]) => ({
+    name,
+    fileName: uploadName(name, image),
+    mime: image.mime,
+    bytes: image.bytes,
+  }));
+}
+
+/** What was left out is not sent: Didit's default applies. */
+function valuesOf(fields: Readonly<Record<string, string | number | boolean | undefined>>): FormPart[] {
+  return Object.entries(fields).flatMap(([name, value]) =>
+    value === undefined ? [] : [{ name, value: String(value) }],
+  );
+}

@@ -1,0 +1,118 @@
+import * as z from "zod";
+import type { Refusal, Refusals } from "../http.ts";
+
+/** `{"error": text}` and `{"detail": text, "code": word}`; other shapes have none of the three. */
+const ErrorBody = z.object({
+  error: z.string().catch(""),
+  detail: z.string().catch(""),
+  code: z.string().catch(""),
+});
+const NO_BODY: z.infer<typeof ErrorBody> = { error: "", detail: "", code: "" };
+
+const readBody = (body: unknown) => ErrorBody.safeParse(body).data ?? NO_BODY;
+
+/** Didit's field -> what it is to the caller. */
+const FIELDS: ReadonlyMap<string, { readonly noun: string; readonly isImage: boolean }> = new Map([
+  ["user_image", { noun: "the user's image", isImage: true }],
+  ["ref_image", { noun: "the reference image", isImage: true }],
+  ["face_liveness_score_decline_threshold", { noun: "the decline threshold", isImage: false }],
+  ["face_match_score_decline_threshold", { noun: "the decline threshold", isImage: false }],
+  ["search_type", { noun: "the search type", isImage: false }],
+  ["rotate_image", { noun: "the choice to rotate", isImage: false }],
+  ["save_api_request", { noun: "the choice to save", isImage: false }],
+  ["vendor_data", { noun: "the vendor data", isImage: false }],
+]);
+
+/** What Didit says of a field -> what we say. The first row that fits. */
+const COMPLAINTS: readonly { readonly says: RegExp; readonly code: Refusal["code"]; readonly what: string }[] = [
+  { says: /file size|exceed/i, code: "image_rejected", what: "it is larger than 5 MB" },
+  { says: /extension/i, code: "image_rejected", what: "its type is not accepted (JPEG, PNG, WebP and TIFF are)" },
+  { says: /no file|required|not a file/i, code: "invalid_input", what: "it did not arrive" },
+  { says: /empty/i, code: "image_rejected", what: "it is empty" },
+  { says: /less than|greater than|number/i, code: "invalid_input", what: "it must be a number from 0 to 100" },
+  { says: /valid/i, code: "invalid_input", what: "its value is not one that is known" },
+];
+
+function refuseRequest(body: unknown): Refusal {
+  const { error } = readBody(body);
+  if (/no face/i.test(error)) return { code: "no_face", message: "Didit found no face in the image." };
+  if (/image format/i.test(error)) {
+    return { code: "image_rejected", message: "Didit could not decode the image: it is damaged or not what it seems." };
+  }
+  return refuseField(body) ?? { code: "invalid_input", message: "Didit refused the request as invalid (HTTP 400)." };
+}
+
+/** `{field: [text, ...]}`, the first field that we know. */
+function refuseField(body: unknown): Refusal | undefined {
+  if (typeof body !== "object" || body === null) return undefined;
+  for (const [name, said] of Object.entries(body)) {
+    const field = FIELDS.get(name);
+    if (field === undefined) continue;
+    const text = [said]
+      .flat()
+      .filter((it) => typeof it === "string")
+      .join(" ");
+    const complaint = COMPLAINTS.find(({ says }) => says.test(text));
+    const fallback = {
+      code: field.isImage ? "image_rejected" : "invalid_input",
+      what: "it gave no reason that is known",
+    } as const;
+    const { code, what } = complaint ?? fallback;
+    return { code, message: `Didit did not accept ${field.noun}: ${what}.` };
+  }
+  return undefined;
+}
+
+const BAD_KEY: Refusal = {
+  code: "unauthorized",
+  message: "Didit does not accept the API key, or the key may not do this.",
+  next: "Ask the user to check the API key in Didit's console: that it is not revoked or expired, belongs to this environment, and that its scopes and its list of IP addresses allow the call.",
+};
+const NO_CREDIT: Refusal = {
+  code: "no_credit",
+  message: "The Didit account has too few credits: the check was not run.",
+  next: "Tell the user that the account needs a top-up (the tool top_up makes a link), then repeat the check.",
+};
+
+/** Stable codes of a 403, which say more than its text. */
+const FORBIDDEN: ReadonlyMap<string, Refusal> = new Map([
+  [
+    "contract_billing_suspended",
+    {
+      code: "no_credit",
+      message: "Didit has suspended the billing of this account: the check was not run.",
+      next: "Tell the user that the owner of the account must settle its billing with Didit; neither a new key nor a repeat helps.",
+    },
+  ],
+  [
+    "application_deleted",
+    {
+      code: "unauthorized",
+      message: "The Didit application that the API key belongs to was deleted.",
+      next: "Ask the user for the API key of an application that exists.",
+    },
+  ],
+]);
+
+function refuseAccess(body: unknown): Refusal {
+  const { error, code } = readBody(body);
+  return FORBIDDEN.get(code) ?? (/credit/i.test(error) ? NO_CREDIT : BAD_KEY);
+}
+
+const WRONG_ADDRESS: Refusal = {
+  code: "setup",
+  message: "There is no such call at the address that is set for Didit.",
+  next: "Ask the user to check DIDIT_API_BASE_URL (by default https://verification.didit.me, without /v3), then to restart this server.",
+};
+
+/** What Didit means by a status; the rest is as everywhere. */
+export const DIDIT_REFUSALS: Refusals = {
+  400: refuseRequest,
+  401: BAD_KEY,
+  402: NO_CREDIT,
+  403: refuseAccess,
+  404: WRONG_ADDRESS,
+  405: WRONG_ADDRESS,
+  413: { code: "image_rejected", message: "The image is too large for Didit (5 MB at most)." },
+  429: { code: "rate_limited", message: "The rate limit of the Didit key is reached (300 calls a minute)." },
+};

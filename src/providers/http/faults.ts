@@ -1,0 +1,104 @@
+import { CheckError, type FailureCode } from "../../errors.ts";
+
+const BACKOFF_MS = 200;
+/** What the log gets to see of an answer. */
+const EXCERPT_CHARS = 500;
+
+/** A failed attempt, and the milliseconds after which it may be repeated without risk. */
+export interface Setback {
+  readonly error: CheckError;
+  readonly repeatAfterMs?: number | undefined;
+}
+
+interface NetworkFault {
+  readonly codes: RegExp;
+  readonly code: FailureCode;
+  /** Follows the name of the provider. */
+  readonly what: string;
+  readonly next?: string;
+  /** The request was never sent, and a moment later it may be. */
+  readonly mayRepeat?: true;
+}
+
+/** Codes of Node, OpenSSL and undici -> failure; the first row that fits. */
+const NETWORK_FAULTS: readonly NetworkFault[] = [
+  {
+    codes: /^ECONNREFUSED$/,
+    code: "unavailable",
+    what: "could not be reached: the connection was refused",
+    mayRepeat: true,
+  },
+  {
+    codes: /^(ENOTFOUND|EAI_AGAIN)$/,
+    code: "unavailable",
+    what: "was not found on the network: its host name does not resolve",
+    next: "Nothing was decided. Ask the user to check the network connection and the base URL, then repeat the call.",
+    mayRepeat: true,
+  },
+  {
+    codes: /^(UND_ERR_CONNECT_TIMEOUT|EHOSTUNREACH|ENETUNREACH)$/,
+    code: "unavailable",
+    what: "could not be connected to",
+  },
+  {
+    codes: /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|EPROTO$|UND_ERR_PRX_TLS)/,
+    code: "unavailable",
+    what: "did not prove who it is: there is no trusted TLS connection, and nothing was sent",
+    next: "Nothing was decided. Ask the user to check the clock and the base URL, and whether a proxy replaces certificates (NODE_EXTRA_CA_CERTS adds its authority).",
+  },
+  {
+    // Our own signals are looked at before this table: what is left is a proxy that opens no tunnel.
+    codes: /^UND_ERR_ABORTED$/,
+    code: "unavailable",
+    what: "could not be reached through the proxy, which refused to connect",
+    next: "Nothing was decided. Ask the user to check the proxy settings of this server.",
+  },
+  {
+    codes: /^(HPE_(?!INVALID_EOF)|UND_ERR_HEADERS_OVERFLOW)/,
+    code: "bad_response",
+    what: "sent something that is not HTTP",
+  },
+  { codes: /^UND_ERR_(DESTROYED|CLOSED)$/, code: "cancelled", what: "was not asked: this server is shutting down" },
+  {
+    codes: /^UND_ERR_INVALID_ARG$/,
+    code: "setup",
+    what: "was not asked: the key or the address in the configuration holds characters that cannot be sent",
+  },
+];
+
+/** All else, a reset above all: the request may have arrived. */
+const DROPPED: Omit<NetworkFault, "codes"> = {
+  code: "unavailable",
+  what: "dropped the connection before it had answered; nothing was decided",
+  next: "The service may have counted the call all the same, so ask the user before repeating it.",
+};
+
+/** Why there is no answer. */
+export function explain(provider: string, thrown: unknown, secrets: readonly string[]): Setback {
+  const errorCode = codeOf(thrown);
+  const fault = NETWORK_FAULTS.find(({ codes }) => codes.test(errorCode)) ?? DROPPED;
+  return {
+    error: new CheckError(fault.code, `${provider} ${fault.what}.`, {
+      cause: describeError(thrown, secrets),
+      ...(fault.next === undefined ? {} : { next: fault.next }),
+    }),
+    repeatAfterMs: fault.mayRepeat ? BACKOFF_MS : undefined,
+  };
+}
+
+function codeOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return "";
+  return "code" in thrown && typeof thrown.code === "string" ? thrown.code : codeOf(thrown.cause);
+}
+
+/** Not the error itself: those of undici carry pieces of the answer. */
+export function describeError(thrown: unknown, secrets: readonly string[]): string {
+  const said = thrown instanceof Error ? `${thrown.name} ${codeOf(thrown)}: ${thrown.message}` : String(thrown);
+  return excerpt(said, secrets);
+}
+
+/** The beginning of a text for the log, without the secrets, however they are written. */
+export function excerpt(text: string, secrets: readonly string[]): string {
+  const spellings = secrets.flatMap((it) => [it, JSON.stringify(it).slice(1, -1), encodeURIComponent(it)]);
+  return spellings.reduce((rest, it) => rest.replaceAll(it, "[secret]"), text).slice(0, EXCERPT_CHARS);
+}

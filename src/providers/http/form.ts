@@ -1,0 +1,25 @@
+import { randomBytes } from "node:crypto";
+
+export type FormPart =
+  | { readonly name: string; readonly value: string }
+  | { readonly name: string; readonly fileName: string; readonly mime: string; readonly bytes: Uint8Array };
+
+/** multipart/form-data in one buffer: a FormData is streamed in pieces, which costs more than the whole call. */
+export function encodeForm(parts: readonly FormPart[]): { contentType: string; body: Buffer } {
+  const boundary = `biometrics-mcp-${randomBytes(18).toString("hex")}`;
+  const pieces = parts.flatMap((part) => {
+    const [more, content] =
+      "bytes" in part
+        ? [`; filename="${escaped(part.fileName)}"\r\nContent-Type: ${part.mime}`, part.bytes]
+        : ["", Buffer.from(part.value)];
+    const head = `--${boundary}\r\nContent-Disposition: form-data; name="${escaped(part.name)}"${more}\r\n\r\n`;
+    return [Buffer.from(head), content, Buffer.from("\r\n")];
+  });
+  return {
+    contentType: `multipart/form-data; boundary=${boundary}`,
+    body: Buffer.concat([...pieces, Buffer.from(`--${boundary}--\r\n`)]),
+  };
+}
+
+/** The way browsers write a name. */
+const escaped = (name: string) => name.replaceAll('"', "%22").replaceAll("\r", "%0D").replaceAll("\n", "%0A");

@@ -1,0 +1,31 @@
+import { CheckError } from "../../../errors.ts";
+
+export const COMPONENTS = 512;
+/** float32 rounding over 512 components stays below 1e-5; a vector that was never normalised is far outside. */
+const LENGTH_TOLERANCE = 1e-3;
+
+/** A face stored wrong is found by no later search, so what is not an embedding never gets in. */
+export function assertEmbedding(embedding: Float32Array): void {
+  let squares = 0;
+  for (const component of embedding) squares += component * component;
+  // Written so that NaN fails too.
+  const isUnit = Math.abs(Math.sqrt(squares) - 1) <= LENGTH_TOLERANCE;
+  if (embedding.length !== COMPONENTS || !isUnit) {
+    throw new CheckError("internal", "The face model gave no usable embedding.", {
+      cause: `embedding of ${embedding.length} components and length ${Math.sqrt(squares)}`,
+    });
+  }
+}
+
+export function bytesOf(embedding: Float32Array): Uint8Array {
+  return new Uint8Array(embedding.buffer, embedding.byteOffset, embedding.byteLength);
+}
+
+/** Bit i is set when component i is positive: 64 bytes whose Hamming distance grows with the angle. */
+export function signBits(embedding: Float32Array): Uint8Array {
+  const bits = new Uint8Array(embedding.length / 8);
+  embedding.forEach((component, i) => {
+    if (component > 0) bits[i >> 3] = (bits[i >> 3] ?? 0) | (1 << (i & 7));
+  });
+  return bits;
+}

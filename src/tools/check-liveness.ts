@@ -1,0 +1,37 @@
+import { Decision, decide } from "../decision.ts";
+import { defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
+
+export const checkLiveness = defineTool({
+  name: "check_liveness",
+  title: "Check liveness",
+  description:
+    "Does one selfie show a live person, or a print, a screen or a mask? It does not say who the person is. " +
+    "'review' means that a person must look: never report it as approved.",
+  input: {
+    image_path: imagePath.describe("local path of the selfie: JPEG, PNG, WebP or TIFF, up to 5 MB"),
+    decline_threshold: percent.optional().describe("declines at or below it; default 30"),
+    rotate,
+    save,
+    vendor_data: vendorData,
+  },
+  output: Decision,
+  hints: {
+    readOnlyHint: false, // a hosted check is billed, and may be kept by the provider
+    destructiveHint: false,
+    idempotentHint: false,
+    openWorldHint: true,
+  },
+  async run({ image_path, ...args }, context) {
+    const provider = await need(context, "checkLiveness");
+    const { images, facts } = await readImages(context, provider.images, { image: image_path });
+    const report = await provider.checkLiveness(images.image, {
+      signal: context.signal,
+      onStage: context.onStage,
+      declineThreshold: args.decline_threshold,
+      rotate: args.rotate,
+      save: args.save,
+      vendorData: args.vendor_data,
+    });
+    return decide({ check: "liveness", provider: provider.name, images: facts }, report);
+  },
+});

@@ -1,0 +1,45 @@
+import * as z from "zod";
+import { quoted } from "../untrusted.ts";
+import { defineTool, imagePath, line, need, readImages, vendorData } from "./define.ts";
+
+export const enrollFace = defineTool({
+  name: "enroll_face",
+  title: "Enroll a face",
+  description:
+    "Adds the face of a photo to the gallery on this machine, so that search_face finds it again. " +
+    "Keeps a biometric template, not the photo: enroll only people who agreed, or whom you may block.",
+  input: {
+    image_path: imagePath.describe("local path of a photo with one clear face"),
+    label: line(100).describe("what to call the face when it is found"),
+    vendor_data: vendorData,
+    blocklisted: z.boolean().optional().describe("decline whoever has this face from now on; default false"),
+  },
+  output: z.object({
+    provider: z.string(),
+    face_id: z.string(),
+    label: z.string(),
+    vendor_data: z.string().nullable(),
+    blocklisted: z.boolean(),
+    enrolled_at: z.string(),
+    summary: z.string(),
+  }),
+  hints: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
+  async run({ image_path, label, vendor_data = null, blocklisted = false }, context) {
+    const provider = await need(context, "enrollFace");
+    const { images } = await readImages(context, provider.images, { image: image_path });
+    const { id, enrolledAt } = await provider.enrollFace(
+      images.image,
+      { label, vendorData: vendor_data, blocklisted },
+      { signal: context.signal, onStage: context.onStage },
+    );
+    return {
+      provider: provider.name,
+      face_id: id,
+      label,
+      vendor_data,
+      blocklisted,
+      enrolled_at: enrolledAt,
+      summary: `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it again.`,
+    };
+  },
+});

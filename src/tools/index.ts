@@ -1,0 +1,19 @@
+import { checkLiveness } from "./check-liveness.ts";
+import type { Tool } from "./define.ts";
+import { enrollFace } from "./enroll-face.ts";
+import { getSetup } from "./get-setup.ts";
+import { listFaces } from "./list-faces.ts";
+import { matchFaces } from "./match-faces.ts";
+import { removeFace } from "./remove-face.ts";
+import { searchFace } from "./search-face.ts";
+
+/** Every tool, in the order in which clients and the README list them. */
+export const TOOLS: readonly Tool[] = [
+  checkLiveness,
+  matchFaces,
+  searchFace,
+  enrollFace,
+  listFaces,
+  removeFace,
+  getSetup,
+];

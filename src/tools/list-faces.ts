@@ -1,0 +1,45 @@
+import * as z from "zod";
+import { defineTool, need } from "./define.ts";
+
+export const listFaces = defineTool({
+  name: "list_faces",
+  title: "List enrolled faces",
+  description: "Lists the faces of the gallery, newest first, without their templates.",
+  input: {
+    limit: z.int().min(1).max(100).default(20).describe("faces a page"),
+    cursor: z.string().min(1).max(200).optional().describe("next_cursor of the page before"),
+  },
+  output: z.object({
+    provider: z.string(),
+    faces: z.array(
+      z.object({
+        face_id: z.string(),
+        label: z.string(),
+        vendor_data: z.string().nullable(),
+        blocklisted: z.boolean(),
+        enrolled_at: z.string(),
+      }),
+    ),
+    total: z.int(),
+    next_cursor: z.string().nullable(),
+    summary: z.string(),
+  }),
+  hints: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: false },
+  async run(page, context) {
+    const provider = await need(context, "listFaces");
+    const { faces, total, nextCursor } = await provider.listFaces(page, context);
+    return {
+      provider: provider.name,
+      faces: faces.map(({ id, label, vendorData, blocklisted, enrolledAt }) => ({
+        face_id: id,
+        label,
+        vendor_data: vendorData,
+        blocklisted,
+        enrolled_at: enrolledAt,
+      })),
+      total,
+      next_cursor: nextCursor,
+      summary: `${total} ${total === 1 ? "face is" : "faces are"} enrolled; ${faces.length} shown${nextCursor === null ? "" : ", more with next_cursor"}.`,
+    };
+  },
+});

@@ -1,0 +1,41 @@
+import { Decision, decide } from "../decision.ts";
+import { defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
+
+export const matchFaces = defineTool({
+  name: "match_faces",
+  title: "Match two faces",
+  description:
+    "Do two photos show the same person, say a selfie and the portrait of a document? " +
+    "It does not tell whether either is a live person: check_liveness does.",
+  input: {
+    user_image_path: imagePath.describe("local path of the photo to check"),
+    reference_image_path: imagePath.describe("local path of the photo that is trusted"),
+    decline_threshold: percent.optional().describe("declines at or below it; default 30"),
+    rotate,
+    save,
+    vendor_data: vendorData,
+  },
+  output: Decision,
+  hints: {
+    readOnlyHint: false, // a hosted check is billed, and may be kept by the provider
+    destructiveHint: false,
+    idempotentHint: false,
+    openWorldHint: true,
+  },
+  async run({ user_image_path, reference_image_path, ...args }, context) {
+    const provider = await need(context, "matchFaces");
+    const { images, facts } = await readImages(context, provider.images, {
+      user_image: user_image_path,
+      reference_image: reference_image_path,
+    });
+    const report = await provider.matchFaces(images.user_image, images.reference_image, {
+      signal: context.signal,
+      onStage: context.onStage,
+      declineThreshold: args.decline_threshold,
+      rotate: args.rotate,
+      save: args.save,
+      vendorData: args.vendor_data,
+    });
+    return decide({ check: "face_match", provider: provider.name, images: facts }, report);
+  },
+});

@@ -1,0 +1,28 @@
+import * as z from "zod";
+import { CheckError } from "../errors.ts";
+import { defineTool, line, need } from "./define.ts";
+
+export const removeFace = defineTool({
+  name: "remove_face",
+  title: "Remove a face",
+  description: "Erases one face from the gallery for good. list_faces and search_face give the ids.",
+  input: { face_id: line(100).describe("the id that enroll_face returned") },
+  output: z.object({
+    provider: z.string(),
+    face_id: z.string(),
+    removed: z.boolean(),
+    erased: z.boolean().describe("its bytes are gone from the files too"),
+    summary: z.string(),
+  }),
+  hints: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
+  async run({ face_id }, context) {
+    const provider = await need(context, "removeFace");
+    const { removed, erased } = await provider.removeFace(face_id, context);
+    if (!removed) throw new CheckError("not_found", "No face with that id is enrolled.");
+    const summary = erased
+      ? "The face was removed and its template erased."
+      : "The face was removed and will not be found again. Bytes of its template still lie in the store's files, " +
+        "since another program is reading them; they go with the next change of the gallery.";
+    return { provider: provider.name, face_id, removed, erased, summary };
+  },
+});

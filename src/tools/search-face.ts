@@ -1,0 +1,42 @@
+import * as z from "zod";
+import { decideSearch, SearchDecision } from "../decision.ts";
+import { SEARCH_TYPES } from "../provider.ts";
+import { defineTool, imagePath, need, readImages, rotate, save, vendorData } from "./define.ts";
+
+export const searchFace = defineTool({
+  name: "search_face",
+  title: "Search for a face",
+  description:
+    "Has this face been seen before? Finds duplicates and blocklisted faces among those the provider knows. " +
+    "'approved' means that none was found; a match is a lead for a person to look at, not proof of identity.",
+  input: {
+    image_path: imagePath.describe("local path of the photo"),
+    search_type: z
+      .enum(SEARCH_TYPES)
+      .optional()
+      .describe("default most_similar; the other: blocklisted first, then approved and imported faces"),
+    rotate,
+    save,
+    vendor_data: vendorData.describe("your own id of the person, whose earlier records are no duplicates"),
+  },
+  output: SearchDecision,
+  hints: {
+    readOnlyHint: false, // a hosted search is billed, and may enrol the face in the provider's index
+    destructiveHint: false,
+    idempotentHint: false,
+    openWorldHint: true,
+  },
+  async run({ image_path, ...args }, context) {
+    const provider = await need(context, "searchFace");
+    const { images, facts } = await readImages(context, provider.images, { image: image_path });
+    const report = await provider.searchFace(images.image, {
+      signal: context.signal,
+      onStage: context.onStage,
+      searchType: args.search_type,
+      rotate: args.rotate,
+      save: args.save,
+      vendorData: args.vendor_data,
+    });
+    return decideSearch({ check: "face_search", provider: provider.name, images: facts }, report, args.vendor_data);
+  },
+});

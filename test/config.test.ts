@@ -1,0 +1,93 @@
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { readConfig } from "../src/config.ts";
+
+const faultsOf = (environment: Record<string, string>) => {
+  try {
+    readConfig(environment);
+    return "";
+  } catch (error) {
+    expect(error).toMatchObject({ name: "CheckError", code: "setup" });
+    return (error as Error).message;
+  }
+};
+
+test("an empty environment is a valid one", () => {
+  expect(readConfig({})).toMatchObject({
+    provider: "auto",
+    didit: { apiKey: undefined, baseUrl: "https://verification.didit.me", saveRequests: undefined },
+    timeoutMs: 60_000,
+    proxy: undefined,
+  });
+});
+
+test("every setting is read", () => {
+  const environment = {
+    BIOMETRICS_PROVIDER: "didit",
+    DIDIT_API_KEY: "key-of-the-test",
+    DIDIT_API_BASE_URL: "http://127.0.0.1:8080/",
+    DIDIT_SAVE_REQUESTS: "false",
+    BIOMETRICS_IMAGE_DIRS: ["/photos", "~/ids"].join(delimiter),
+    BIOMETRICS_DATA_DIR: "/data",
+    BIOMETRICS_GALLERY_URL: "postgres://u:p@localhost/faces",
+    BIOMETRICS_TIMEOUT_MS: "5000",
+    HTTPS_PROXY: "http://proxy:3128",
+    NO_PROXY: "localhost",
+  };
+  expect(readConfig(environment)).toEqual({
+    provider: "didit",
+    didit: { apiKey: "key-of-the-test", baseUrl: "http://127.0.0.1:8080", saveRequests: false },
+    imageFolders: ["/photos", join(homedir(), "ids")],
+    dataFolder: "/data",
+    galleryUrl: "postgres://u:p@localhost/faces",
+    timeoutMs: 5000,
+    proxy: { url: "http://proxy:3128", noProxy: "localhost" },
+  });
+});
+
+test("what a desktop host leaves unset is unset", () => {
+  const config = readConfig({ DIDIT_API_KEY: "", BIOMETRICS_PROVIDER: "${user_config.provider}", BIOMETRICS_TIMEOUT_MS: " " });
+  expect(config).toMatchObject({ provider: "auto", didit: { apiKey: undefined }, timeoutMs: 60_000 });
+});
+
+test("every fault is told at once, and no value", () => {
+  const message = faultsOf({
+    BIOMETRICS_PROVIDER: "dodit",
+    DIDIT_API_KEY: "my key with spaces",
+    DIDIT_API_BASE_URL: "http://example.com",
+    DIDIT_SAVE_REQUESTS: "maybe",
+    BIOMETRICS_IMAGE_DIRS: "photos",
+    BIOMETRICS_DATA_DIR: "data",
+    BIOMETRICS_GALLERY_URL: "mysql://secret",
+    BIOMETRICS_TIMEOUT_MS: "soon",
+    HTTPS_PROXY: "socks5://secret",
+  });
+  for (const name of [
+    "BIOMETRICS_PROVIDER must be",
+    "DIDIT_API_KEY does not look like",
+    "DIDIT_API_BASE_URL must be an https",
+    "DIDIT_SAVE_REQUESTS must be",
+    "BIOMETRICS_IMAGE_DIRS",
+    "BIOMETRICS_DATA_DIR must be an absolute path",
+    "BIOMETRICS_GALLERY_URL must start",
+    "BIOMETRICS_TIMEOUT_MS must be",
+    "HTTPS_PROXY must be",
+  ]) {
+    expect(message).toContain(name);
+  }
+  expect(message).not.toMatch(/dodit|my key|secret|example\.com/);
+});
+
+describe("a base URL", () => {
+  test.each(["https://example.com", "http://127.0.0.1:1", "http://localhost:1/", "http://[::1]:9"])("%s is taken", (url) => {
+    expect(faultsOf({ DIDIT_API_BASE_URL: url })).toBe("");
+  });
+
+  test.each(["http://example.com", "http://127.0.0.1.example.com", "ftp://localhost", "localhost", "https://user@example.com"])(
+    "%s is refused",
+    (url) => {
+      expect(faultsOf({ DIDIT_API_BASE_URL: url })).toContain("DIDIT_API_BASE_URL");
+    },
+  );
+});

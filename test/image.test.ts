@@ -1,0 +1,261 @@
+import { execFileSync, spawn } from "node:child_process";
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import fc from "fast-check";
+import sharp from "sharp";
+import { beforeAll, describe, expect, test } from "vitest";
+import { CheckError } from "../src/errors.ts";
+import { type Folders, type ImageLimits, loadImage, toImage, uploadName } from "../src/image.ts";
+import { temporaryFolder } from "./support/clients.ts";
+
+const LIMITS: ImageLimits = {
+  maxBytes: 5 * 2 ** 20,
+  mimes: ["image/jpeg", "image/png", "image/webp", "image/tiff"],
+};
+
+const root = temporaryFolder("in-");
+const outside = temporaryFolder("out-");
+const load = (path: string, folders: Folders = [root], limits = LIMITS) => loadImage(path, folders, limits);
+const canvas = () => sharp({ create: { width: 40, height: 30, channels: 3, background: "#a05030" } });
+
+beforeAll(async () => {
+  const jpeg = await canvas().jpeg().toBuffer();
+  writeFileSync(join(root, "photo.jpg"), jpeg);
+  writeFileSync(join(root, "photo.png"), await canvas().png().toBuffer());
+  writeFileSync(join(root, "photo.webp"), await canvas().webp().toBuffer());
+  writeFileSync(join(root, "photo.tiff"), await canvas().tiff().toBuffer());
+  writeFileSync(join(root, "really-png.jpg"), await canvas().png().toBuffer());
+  writeFileSync(join(root, "no-extension"), jpeg);
+  writeFileSync(join(root, "with space é.jpg"), jpeg);
+  writeFileSync(join(root, "..odd.jpg"), jpeg);
+  writeFileSync(join(root, "turned.jpg"), await canvas().jpeg().withMetadata({ orientation: 6 }).toBuffer());
+  writeFileSync(join(root, "a.gif"), await canvas().gif().toBuffer());
+  writeFileSync(join(root, "a.avif"), await canvas().avif().toBuffer());
+  writeFileSync(join(root, "a.heic"), Buffer.from("\0\0\0\x18ftypheic\0\0\0\0mif1heic", "latin1"));
+  writeFileSync(join(root, "a.heif"), Buffer.from("\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "latin1"));
+  writeFileSync(join(root, "a.bmp"), Buffer.concat([Buffer.from("BM"), Buffer.alloc(60)]));
+  writeFileSync(join(root, "a.pdf"), "%PDF-1.7\n%%EOF");
+  writeFileSync(join(root, "a.svg"), '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>');
+  writeFileSync(join(root, "xml.svg"), '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>');
+  writeFileSync(join(root, "text.jpg"), "hello");
+  writeFileSync(join(root, "empty.jpg"), "");
+  writeFileSync(join(root, "large.jpg"), Buffer.concat([jpeg, Buffer.alloc(LIMITS.maxBytes)]));
+  writeFileSync(join(root, "headless.jpg"), Buffer.from("\xff\xd8\xff\xe0\0\x10JFIF\0", "latin1"));
+  writeFileSync(join(outside, "secret.jpg"), jpeg);
+  symlinkSync(join(outside, "secret.jpg"), join(root, "link-out.jpg"));
+  symlinkSync(outside, join(root, "folder-out"));
+  symlinkSync(join(root, "photo.jpg"), join(root, "link-in.jpg"));
+  mkdirSync(join(root, "folder.jpg"));
+  execFileSync("mkfifo", [join(root, "fifo.jpg")]);
+});
+
+describe("what is read", () => {
+  test.each([
+    ["photo.jpg", "image/jpeg"],
+    ["photo.png", "image/png"],
+    ["photo.webp", "image/webp"],
+    ["photo.tiff", "image/tiff"],
+    ["really-png.jpg", "image/png"],
+    ["no-extension", "image/jpeg"],
+    ["with space é.jpg", "image/jpeg"],
+    ["..odd.jpg", "image/jpeg"],
+    ["link-in.jpg", "image/jpeg"],
+  ] as const)("%s is %s, by its content", async (name, mime) => {
+    const image = await load(join(root, name));
+    expect(image).toMatchObject({ mime, width: 40, height: 30 });
+    expect(uploadName("user_image", image)).toBe(`user_image.${mime.slice(6).replace("jpeg", "jpg")}`);
+  });
+
+  test("the size is that of the image as displayed", async () => {
+    expect(await load(join(root, "turned.jpg"))).toMatchObject({ width: 30, height: 40 });
+  });
+
+  test("file: addresses are decoded, and only those", async () => {
+    expect(await load(pathToFileURL(join(root, "with space é.jpg")).href)).toMatchObject({ width: 40 });
+    await expect(load(join(root, "with%20space%20%C3%A9.jpg"))).rejects.toMatchObject({ code: "path_refused" });
+  });
+
+  test("a relative path starts at the working directory", async () => {
+    expect(await load(relative(process.cwd(), join(root, "photo.jpg")))).toMatchObject({ width: 40 });
+  });
+
+  test("an allowed folder that is itself a link", async () => {
+    const link = join(outside, "allowed");
+    symlinkSync(root, link);
+    expect(await load(join(link, "photo.jpg"), [link])).toMatchObject({ width: 40 });
+  });
+});
+
+describe("what is refused as a path", () => {
+  test.each([
+    ["a link out of the folder", () => join(root, "link-out.jpg")],
+    ["a linked folder", () => join(root, "folder-out", "secret.jpg")],
+    ["traversal", () => `${root}/../${outside.split("/").at(-1)}/secret.jpg`],
+    ["encoded traversal", () => `${pathToFileURL(root)}/..%2f${outside.split("/").at(-1)}%2fsecret.jpg`],
+    ["a folder with the allowed one as prefix", () => `${root}-x/a.jpg`],
+    ["a device", () => "/dev/zero"],
+    ["its own memory", () => "/proc/self/environ"],
+    ["a missing file", () => join(root, "none.jpg")],
+    ["a missing file elsewhere", () => join(outside, "none.jpg")],
+    ["a file elsewhere", () => join(outside, "secret.jpg")],
+    ["the folder itself", () => root],
+    ["the folder above", () => join(root, "..")],
+    ["a file used as a folder", () => join(root, "photo.jpg", "x")],
+    ["a very long name", () => join(root, "x".repeat(5000))],
+    ["an empty list of folders", () => join(root, "photo.jpg"), []],
+  ] as [string, () => string, Folders?][])("%s, saying no more than that", async (_what, path, folders) => {
+    const error = await load(path(), folders).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(CheckError);
+    expect(error).toMatchObject({ code: expect.stringMatching(/^(path_refused|invalid_input)$/) });
+    expect(String((error as CheckError).toText())).not.toMatch(/in-|out-|secret|\/tmp/);
+  });
+
+  test("missing and forbidden are told apart by nothing", async () => {
+    const answers = await Promise.all(
+      [join(root, "none.jpg"), join(outside, "secret.jpg"), join(outside, "none.jpg")].map((path) =>
+        load(path).catch((error: CheckError) => error.toText()),
+      ),
+    );
+    expect(new Set(answers).size).toBe(1);
+  });
+
+  test.each([
+    ["a NUL", `${root}/photo.jpg\0.png`, /NUL/],
+    ["http", "https://example.com/a.jpg", /address/],
+    ["data", "data:image/png;base64,AAAA", /address/],
+    ["another host", "file://server/share/a.jpg", /local file/],
+  ])("%s is no path", async (_what, path, message) => {
+    await expect(load(path)).rejects.toMatchObject({ code: "invalid_input", message: expect.stringMatching(message) });
+  });
+
+  test("from anywhere, a missing file is said to be missing", async () => {
+    expect(await load(join(outside, "secret.jpg"), "anywhere")).toMatchObject({ width: 40 });
+    await expect(load(join(outside, "none.jpg"), "anywhere")).rejects.toMatchObject({ message: /no file at that path/ });
+  });
+});
+
+describe("what is refused as an image", () => {
+  test.each([
+    ["folder.jpg", /folder/],
+    ["fifo.jpg", /regular file/],
+    ["empty.jpg", /empty/],
+    ["large.jpg", /larger than 5 MB/],
+    ["text.jpg", /JPEG, PNG, WebP or TIFF/],
+    ["headless.jpg", /damaged/],
+    ["a.heic", /HEIC.*convert it to JPEG/],
+    ["a.heif", /HEIF.*convert it to JPEG/],
+    ["a.avif", /AVIF.*convert/],
+    ["a.gif", /GIF/],
+    ["a.bmp", /BMP/],
+    ["a.pdf", /PDF/],
+    ["a.svg", /SVG/],
+    ["xml.svg", /SVG/],
+  ])(
+    "%s",
+    async (name, message) => {
+      const refusal = { code: "image_rejected", message: expect.stringMatching(message) };
+      await expect(load(join(root, name))).rejects.toMatchObject(refusal);
+    },
+    2000,
+  );
+
+  test.skipIf(process.getuid?.() === 0)("a file without permission", async () => {
+    const path = join(root, "locked.jpg");
+    writeFileSync(path, "x");
+    chmodSync(path, 0);
+    await expect(load(path)).rejects.toMatchObject({ code: "image_rejected", message: /may not read/ });
+  });
+
+  test("sides and pixels beyond the limits, from the header alone", async () => {
+    const path = join(root, "photo.jpg");
+    await expect(load(path, [root], { ...LIMITS, minSide: 31 })).rejects.toMatchObject({ message: /40x30/ });
+    await expect(load(path, [root], { ...LIMITS, maxSide: 39 })).rejects.toMatchObject({ message: /40x30/ });
+    await expect(load(path, [root], { ...LIMITS, maxPixels: 1199 })).rejects.toMatchObject({ message: /40x30/ });
+    expect(await load(path, [root], { ...LIMITS, maxPixels: 1200 })).toMatchObject({ width: 40 });
+  });
+});
+
+/** For two seconds: a file, then a link to the outside under the same name, as fast as it goes. */
+const SWAPPER = `
+  const fs = require("node:fs");
+  const [target, inside, link, secret] = process.argv.slice(1);
+  const photo = fs.readFileSync(inside);
+  for (const until = Date.now() + 2000; Date.now() < until; ) {
+    fs.writeFileSync(inside, photo);
+    fs.renameSync(inside, target);
+    fs.symlinkSync(secret, link);
+    fs.renameSync(link, target);
+  }`;
+
+test("a file that is swapped for a link while it is read never gives a file from outside", async () => {
+  const target = join(root, "race.jpg");
+  const [inside, link] = [join(root, "race-inside"), join(root, "race-link")];
+  const secret = await sharp({ create: { width: 99, height: 99, channels: 3, background: "#000" } })
+    .jpeg()
+    .toBuffer();
+  writeFileSync(join(outside, "race-secret.jpg"), secret);
+  writeFileSync(inside, await canvas().jpeg().toBuffer());
+  writeFileSync(target, await canvas().jpeg().toBuffer());
+  const swapper = spawn(process.execPath, ["-e", SWAPPER, target, inside, link, join(outside, "race-secret.jpg")]);
+  let reads = 0;
+  let leaks = 0;
+  const reading = Array.from({ length: 8 }, async () => {
+    while (swapper.exitCode === null) {
+      const image = await load(target).catch(() => undefined);
+      if (image === undefined) continue;
+      reads += 1;
+      if (image.width === 99) leaks += 1;
+    }
+  });
+  await Promise.all(reading);
+  expect(leaks).toBe(0);
+  expect(reads).toBeGreaterThan(0);
+});
+
+describe("whatever is given", () => {
+  test("a path is read from inside or refused", async () => {
+    const part = fc.oneof(
+      fc.constantFrom("..", ".", "", "~", "photo.jpg", "folder-out", "secret.jpg", "link-out.jpg", "%2e%2e", "file:", "\0"),
+      fc.string({ maxLength: 12 }),
+    );
+    const path = fc.tuple(fc.constantFrom(root, `${root}/`, "", "/", "~/", "file://", "C:\\"), fc.array(part, { maxLength: 6 }));
+    await fc.assert(
+      fc.asyncProperty(path, async ([start, parts]) => {
+        const answer = await load(start + parts.join("/")).catch((thrown: unknown) => thrown);
+        if (answer instanceof CheckError) return;
+        // The only ways that lead to an image of this size.
+        expect(answer).toMatchObject({ width: 40 });
+        expect(`${start}${parts.join("/")}`).toContain("photo.jpg");
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("bytes are an image or refused, and never take long", async () => {
+    const seeds = await Promise.all([
+      canvas().jpeg().toBuffer(),
+      canvas().png().toBuffer(),
+      canvas().webp().toBuffer(),
+      canvas().tiff().toBuffer(),
+    ]);
+    const mutated = fc
+      .tuple(fc.constantFrom(...seeds), fc.array(fc.tuple(fc.nat(2000), fc.nat(255)), { maxLength: 30 }), fc.nat(3000))
+      .map(([seed, changes, length]) => {
+        const bytes = new Uint8Array(seed.subarray(0, Math.max(1, length)));
+        for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
+        return bytes;
+      });
+    const noise = fc.uint8Array({ minLength: 0, maxLength: 400 }).map((bytes) => new Uint8Array(bytes));
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(mutated, noise), async (bytes) => {
+        const started = performance.now();
+        const answer = await toImage(bytes, LIMITS).catch((thrown: unknown) => thrown);
+        expect(performance.now() - started).toBeLessThan(2000);
+        if (answer instanceof CheckError) expect(answer.code).toBe("image_rejected");
+        else expect(answer).toMatchObject({ bytes });
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});

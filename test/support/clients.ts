@@ -1,0 +1,154 @@
+import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Client as ModernClient } from "@modelcontextprotocol/client";
+import { StdioClientTransport as ModernTransport } from "@modelcontextprotocol/client/stdio";
+import { Client as LegacyClient } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport as LegacyTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { afterAll, onTestFinished } from "vitest";
+import * as z from "zod";
+
+export const MAIN = resolve(import.meta.dirname, "../../dist/main.js");
+
+const toolResult = z.object({
+  content: z.array(z.object({ type: z.string(), text: z.string() })),
+  structuredContent: z.record(z.string(), z.unknown()).optional(),
+  isError: z.boolean().optional(),
+  _meta: z.record(z.string(), z.unknown()).optional(),
+});
+
+export interface ToolAnswer extends z.infer<typeof toolResult> {
+  /** Everything that the client was told, as one string: for what must not appear. */
+  readonly everything: string;
+  readonly text: string;
+}
+
+interface CallOptions {
+  readonly signal?: AbortSignal;
+  readonly onprogress?: (progress: { progress: number; message?: string | undefined }) => void;
+}
+
+export interface Connection {
+  call(name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<ToolAnswer>;
+  listTools(): Promise<readonly ListedTool[]>;
+  instructions(): string | undefined;
+  readonly pid: number;
+  stderr(): string;
+  close(): Promise<void>;
+}
+
+export interface ListedTool {
+  readonly name: string;
+  readonly title?: string | undefined;
+  readonly description?: string | undefined;
+  readonly inputSchema: Record<string, unknown>;
+  readonly outputSchema?: Record<string, unknown> | undefined;
+  readonly annotations?: Record<string, unknown> | undefined;
+}
+
+export interface Setup {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly args?: readonly string[];
+  readonly cwd?: string;
+}
+
+/** Nothing of the developer's own environment: no key that could leak in, no home to read from. */
+export function cleanEnvironment(home: string, env: Readonly<Record<string, string>> = {}): Record<string, string> {
+  return { PATH: process.env["PATH"] ?? "", HOME: home, BIOMETRICS_DATA_DIR: join(home, "data"), ...env };
+}
+
+export interface Era {
+  readonly era: string;
+  connect(setup?: Setup): Promise<Connection>;
+}
+
+/** The two protocol eras, each with its real client. */
+export const ERAS: readonly Era[] = [
+  {
+    era: "2025-11-25",
+    async connect(setup = {}) {
+      const transport = new LegacyTransport(spawnOptions(setup));
+      const client = new LegacyClient({ name: "test", version: "1.0.0" });
+      return connected(client, transport, () => client.connect(transport));
+    },
+  },
+  {
+    era: "2026-07-28",
+    async connect(setup = {}) {
+      const transport = new ModernTransport(spawnOptions(setup));
+      const client = new ModernClient(
+        { name: "test", version: "1.0.0" },
+        { versionNegotiation: { mode: { pin: "2026-07-28" } } },
+      );
+      return connected(client, transport, () => client.connect(transport));
+    },
+  },
+];
+
+function spawnOptions({ env, args = [], cwd }: Setup) {
+  const home = temporaryFolder("home-");
+  return {
+    command: process.execPath,
+    args: [MAIN, ...args],
+    env: cleanEnvironment(home, env),
+    cwd: cwd ?? home,
+    stderr: "pipe" as const,
+  };
+}
+
+async function connected(
+  client: LegacyClient | ModernClient,
+  transport: LegacyTransport | ModernTransport,
+  connect: () => Promise<void>,
+): Promise<Connection> {
+  const errors: string[] = [];
+  transport.stderr?.on("data", (chunk: Buffer) => errors.push(chunk.toString()));
+  await connect();
+  const connection: Connection = {
+    async call(name, args = {}, options = {}) {
+      const answer = toolResult.parse(await callTool(client, name, args, options));
+      return { ...answer, everything: JSON.stringify(answer), text: answer.content[0]?.text ?? "" };
+    },
+    listTools: async () => (await client.listTools()).tools as unknown as readonly ListedTool[],
+    instructions: () => client.getInstructions(),
+    pid: transport.pid ?? 0,
+    stderr: () => errors.join(""),
+    close: () => client.close(),
+  };
+  return connection;
+}
+
+function callTool(
+  client: LegacyClient | ModernClient,
+  name: string,
+  args: Record<string, unknown>,
+  options: CallOptions,
+) {
+  const given = {
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(options.onprogress === undefined ? {} : { onprogress: options.onprogress }),
+    timeout: 25_000,
+  };
+  return client instanceof LegacyClient
+    ? client.callTool({ name, arguments: args }, undefined, given)
+    : client.callTool({ name, arguments: args }, given);
+}
+
+const folders: string[] = [];
+
+/** Real path of a new folder, gone when the test process ends. */
+export function temporaryFolder(prefix = "biometrics-"): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), prefix)));
+  folders.push(folder);
+  return folder;
+}
+
+process.once("exit", () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Closes a connection when the test, or with `"file"` the whole file, is done. */
+export function closing(connection: Connection, when: "test" | "file" = "test"): Connection {
+  (when === "test" ? onTestFinished : afterAll)(() => connection.close());
+  return connection;
+}

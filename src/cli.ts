@@ -46,7 +46,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     const inputs = inputsOf(tool);
     for (const input of inputs) declare(command, input);
     command.option("--json", "print the structured result alone");
-    withSettings(command).action(async () => {
+    withSettings(command, isReadingAnywhere).action(async () => {
       exitCode = await callTool(tool, inputs, command, terminal);
     });
   }
@@ -181,13 +181,16 @@ const FLAGS: readonly (readonly [Setting, string])[] = (Object.keys(SETTINGS) as
   .filter((name) => !SECRET_SETTINGS.includes(name) && name !== "NO_PROXY")
   .map((name) => [name, kebab(name.toLowerCase().replace(/^biometrics_/, ""))]);
 
-function withSettings(command: Command): Command {
-  for (const [name, flag] of FLAGS) {
+/** A path on the command line may lie anywhere: for a check, the allowed folders would be a flag that does nothing. */
+const isReadingAnywhere = (name: Setting) => name !== "BIOMETRICS_IMAGE_DIRS";
+
+function withSettings(command: Command, applies: (name: Setting) => boolean = () => true): Command {
+  for (const [name, flag] of FLAGS.filter(([setting]) => applies(setting))) {
     const isList = name === "BIOMETRICS_IMAGE_DIRS";
     const option = new Option(`--${flag} ${isList ? "<folder...>" : "<value>"}`, SETTINGS[name]);
     command.addOption(option.helpGroup("Settings, also from the environment:"));
   }
-  const names = Object.keys(SETTINGS).join(", ");
+  const names = (Object.keys(SETTINGS) as Setting[]).filter(applies).join(", ");
   return command.addHelpText("after", `\nEnvironment: ${names}. Secrets are taken from there alone.\n${EXIT_HELP}`);
 }
 

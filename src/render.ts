@@ -22,7 +22,7 @@ const shown = z.object({
       z.object({ face_id: z.string(), label: z.string(), blocklisted: z.boolean(), enrolled_at: z.string() }),
     )
     .default([]),
-  raw: z.unknown(),
+  raw: z.unknown().optional(),
 });
 
 /** Raw JSON above this many characters is not repeated as text: it stands in `structuredContent`. */

@@ -1,10 +1,15 @@
-import { rm } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { isIntact, MODELS, type ModelName } from "../src/providers/on-device/models.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = fileURLToPath(new URL("..", import.meta.url));
+const packages = join(root, "node_modules");
+const dist = join(root, "dist");
+const WASM = "ort-wasm-simd-threaded.wasm";
 
-await rm(`${root}dist`, { recursive: true, force: true });
-await build({
+const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: { main: "src/main.ts", worker: "src/providers/on-device/worker.ts" },
   outdir: "dist",
@@ -16,7 +21,30 @@ await build({
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "linked",
+  metafile: true,
+  alias: { "@modelcontextprotocol/server/_shims": "./build/sdk-shims.ts" },
   external: ["sharp", "@photostructure/sqlite", "sqlite-vec", "onnxruntime-node"],
   // Bundled CommonJS (undici) asks for node: modules by require.
   banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
 });
+
+const main = join(dist, "main.js");
+await writeFile(main, `#!/usr/bin/env node\n${await readFile(main, "utf8")}`);
+await chmod(main, 0o755);
+
+await mkdir(join(dist, "models"), { recursive: true });
+for (const name of Object.keys(MODELS) as ModelName[]) await copyModel(name);
+await copyFile(join(packages, "onnxruntime-web/dist", WASM), join(dist, WASM));
+
+// Removed last, and not all of dist beforehand: a program that runs meanwhile finds its files.
+const made = new Set([...Object.keys(metafile.outputs).map((output) => basename(output)), "models", WASM]);
+for (const file of await readdir(dist)) {
+  if (!made.has(file)) await rm(join(dist, file), { recursive: true, force: true });
+}
+
+async function copyModel(name: ModelName): Promise<void> {
+  const { file } = MODELS[name];
+  const from = join(packages, "faceplugin-face-recognition-js/model", file);
+  if (!isIntact(name, await readFile(from))) throw new Error(`${from} is not the model that was measured`);
+  await copyFile(from, join(dist, "models", file));
+}

@@ -34,7 +34,9 @@ export interface Terminal {
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.approved;
   const program = new Command("biometrics-mcp")
-    .description("Liveness, face match and face search on local images: as commands, or, without one, as an MCP server.")
+    .description(
+      "Liveness, face match and face search on local images: as commands, or, without one, as an MCP server.",
+    )
     .version(VERSION)
     .exitOverride()
     .showHelpAfterError("(--help tells what there is)")
@@ -87,7 +89,7 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
 }
 
 function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefined {
-  const outcome = result["outcome"];
+  const outcome = result.outcome;
   return outcome === "approved" || outcome === "review" || outcome === "declined" ? outcome : undefined;
 }
 

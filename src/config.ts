@@ -10,7 +10,11 @@ export const SETTINGS = {
   BIOMETRICS_PROVIDER: "auto (Didit when there is a key, else on the device), didit or on-device",
   DIDIT_API_KEY: "the API key of Didit's application",
   DIDIT_API_BASE_URL: "where Didit's verification API is (https://verification.didit.me)",
+  DIDIT_AUTH_BASE_URL: "where Didit's account API is (https://apx.didit.me/auth/v2)",
   DIDIT_SAVE_REQUESTS: "true or false: may Didit keep images and results (unset: Didit's default, which is true)",
+  LINKFACE_API_ID: "the id of Linkface's application",
+  LINKFACE_API_SECRET: "its secret",
+  LINKFACE_API_BASE_URL: "where Linkface's API is (https://cloudapi.linkface.cn)",
   BIOMETRICS_IMAGE_DIRS: `folders that may be read, joined by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
   BIOMETRICS_DATA_DIR: "where the gallery is kept (the data folder of the platform)",
   BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
@@ -21,7 +25,13 @@ export const SETTINGS = {
 export type Setting = keyof typeof SETTINGS;
 
 /** Settings that are secrets, or hold one: from the environment alone, since arguments are visible to every process. */
-export const SECRET_SETTINGS: readonly Setting[] = ["DIDIT_API_KEY", "BIOMETRICS_GALLERY_URL", "HTTPS_PROXY"];
+export const SECRET_SETTINGS: readonly Setting[] = [
+  "DIDIT_API_KEY",
+  "LINKFACE_API_ID",
+  "LINKFACE_API_SECRET",
+  "BIOMETRICS_GALLERY_URL",
+  "HTTPS_PROXY",
+];
 
 export interface Proxy {
   readonly url: string;
@@ -33,7 +43,13 @@ export interface Config {
   readonly didit: {
     readonly apiKey: string | undefined;
     readonly baseUrl: string;
+    readonly authBaseUrl: string;
     readonly saveRequests: boolean | undefined;
+  };
+  readonly linkface: {
+    readonly apiId: string | undefined;
+    readonly apiSecret: string | undefined;
+    readonly baseUrl: string;
   };
   /** Absolute, not resolved: a folder may be made, or become a link, while the program runs. */
   readonly imageFolders: readonly string[];
@@ -52,7 +68,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function readConfig(environment: Environment): Config {
   const parsed = settingsSchema.safeParse(
-    Object.fromEntries((Object.keys(SETTINGS) as Setting[]).map((name) => [name, valueOf(environment, name)])),
+    Object.fromEntries((Object.keys(SETTINGS) as Setting[]).map((name) => [name, settingOf(environment, name)])),
   );
   if (!parsed.success) {
     const faults = parsed.error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
@@ -64,7 +80,13 @@ export function readConfig(environment: Environment): Config {
     didit: Object.freeze({
       apiKey: settings.DIDIT_API_KEY,
       baseUrl: settings.DIDIT_API_BASE_URL,
+      authBaseUrl: settings.DIDIT_AUTH_BASE_URL,
       saveRequests: settings.DIDIT_SAVE_REQUESTS,
+    }),
+    linkface: Object.freeze({
+      apiId: settings.LINKFACE_API_ID,
+      apiSecret: settings.LINKFACE_API_SECRET,
+      baseUrl: settings.LINKFACE_API_BASE_URL,
     }),
     imageFolders: Object.freeze(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders()),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
@@ -76,7 +98,7 @@ export function readConfig(environment: Environment): Config {
 }
 
 /** A desktop host passes "" or the unexpanded `${user_config.…}` for what its user left empty. */
-function valueOf(environment: Environment, name: Setting): string | undefined {
+function settingOf(environment: Environment, name: Setting): string | undefined {
   const lowercase = name.endsWith("_PROXY") ? environment[name.toLowerCase()] : undefined;
   const value = (environment[name] ?? lowercase)?.trim();
   return value === "" || value?.startsWith("${user_config.") ? undefined : value;
@@ -102,19 +124,23 @@ function isLoopback({ protocol, hostname }: URL): boolean {
   return protocol === "http:" && (/^127\.\d+\.\d+\.\d+$/.test(hostname) || ["localhost", "[::1]"].includes(hostname));
 }
 
+// What a header can carry: anything else is a paste that went wrong.
+const credential = z
+  .string()
+  .regex(/^[\x21-\x7e]{8,512}$/, { error: "does not look like a key: 8 to 512 characters without spaces" })
+  .optional();
+
 const settingsSchema = z.object({
   BIOMETRICS_PROVIDER: z
     .enum(["auto", "didit", "on-device"], { error: "must be auto, didit or on-device" })
     .default("auto"),
-  // What a header can carry: anything else is a paste that went wrong.
-  DIDIT_API_KEY: z
-    .string()
-    .regex(/^[\x21-\x7e]{8,512}$/, { error: "does not look like a key: 8 to 512 characters without spaces" })
-    .optional(),
+  DIDIT_API_KEY: credential,
   DIDIT_API_BASE_URL: baseUrl.default("https://verification.didit.me"),
-  DIDIT_SAVE_REQUESTS: z
-    .stringbool({ truthy: ["true"], falsy: ["false"], error: "must be true or false" })
-    .optional(),
+  DIDIT_AUTH_BASE_URL: baseUrl.default("https://apx.didit.me/auth/v2"),
+  LINKFACE_API_ID: credential,
+  LINKFACE_API_SECRET: credential,
+  LINKFACE_API_BASE_URL: baseUrl.default("https://cloudapi.linkface.cn"),
+  DIDIT_SAVE_REQUESTS: z.stringbool({ truthy: ["true"], falsy: ["false"], error: "must be true or false" }).optional(),
   BIOMETRICS_IMAGE_DIRS: z
     .string()
     .transform((list) => list.split(delimiter).filter((path) => path.trim() !== ""))

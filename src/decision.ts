@@ -69,6 +69,9 @@ interface Subject {
 export const POSSIBLE_SIMILARITY = 70;
 const STRONG_SIMILARITY = 90;
 
+/** A provider that does not know whose record it found warns of the person's own as well. */
+const DUPLICATE_TAGS: readonly string[] = ["DUPLICATED_FACE", "POSSIBLE_DUPLICATED_FACE"];
+
 /**
  * The rules that every check keeps. The worst of the provider's verdict and of each warning's effect wins, and an
  * approval that lacks its score, or whose score does not clear its own threshold, is a matter for a person.
@@ -98,7 +101,9 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
   const alike = report.matches.filter(({ similarity }) => similarity >= POSSIBLE_SIMILARITY);
   const blocked = alike.filter(({ blocklisted }) => blocklisted);
   const duplicates = alike.filter((match) => !match.blocklisted && !match.allowlisted && !isSamePerson(match));
-  const warnings = explain(report);
+  const own = alike.filter((match) => !match.blocklisted && isSamePerson(match));
+  const isOwnAlone = own.length > 0 && duplicates.length === 0 && report.totalMatches <= report.matches.length;
+  const warnings = explain(report).filter(({ tag }) => !(isOwnAlone && DUPLICATE_TAGS.includes(tag)));
   const found: Outcome = blocked.length > 0 ? "declined" : duplicates.length > 0 ? "review" : "approved";
   const outcome = worst([report.verdict, found, ...warnings.map(({ effect }) => effect)]);
   return {
@@ -110,7 +115,7 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
     summary: summariseSearch(subject.provider, outcome, report, {
       blocked: blocked.length,
       duplicates: duplicates.length,
-      own: alike.filter((match) => !match.blocklisted && isSamePerson(match)).length,
+      own: own.length,
     }),
     warnings,
     next_steps: nextSteps(outcome, warnings),
@@ -127,6 +132,30 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
       status,
     })),
     total_matches: report.totalMatches,
+  };
+}
+
+/**
+ * One decision for several steps on the same images: the worst of theirs. `planned` steps were to be made; fewer were
+ * where one declined. Their JSON stands in `raw` under the names of the checks.
+ */
+export function sumUp(subject: Subject, steps: readonly Decision[], planned: number): Decision {
+  const outcome = worst(steps.map((step) => step.outcome));
+  const warnings = steps.flatMap((step) => step.warnings);
+  const skipped = planned - steps.length;
+  const rest = skipped === 0 ? "" : ` ${count(skipped, "further step")} not made.`;
+  return {
+    check: subject.check,
+    provider: subject.provider,
+    outcome,
+    score: null,
+    threshold: null,
+    summary: `${CHECK_TITLE[subject.check]} by ${PROVIDER_TITLE[subject.provider]}: ${VERDICT[outcome]}. ${steps.map(({ summary }) => summary).join(" ")}${rest}`,
+    warnings: warnings.filter(({ tag }, at) => warnings.findIndex((other) => other.tag === tag) === at),
+    next_steps: [...new Set(steps.flatMap((step) => step.next_steps))],
+    reference: null,
+    images: [...subject.images],
+    raw: Object.fromEntries(steps.map(({ check, raw }) => [check, raw])),
   };
 }
 
@@ -196,7 +225,8 @@ function summariseSearch(
     ...(duplicates > 0 ? [`${count(duplicates, "possible duplicate")} found: a person must review it`] : []),
     ...(own > 0 ? [`${count(own, "earlier record")} of the same person found`] : []),
   ];
-  const nobody = totalMatches > 0 ? `no duplicate found, ${count(totalMatches, "weak resemblance")}` : "no such face found";
+  const nobody =
+    totalMatches > 0 ? `no duplicate found, ${count(totalMatches, "weak resemblance")}` : "no such face found";
   const said = parts.length > 0 ? parts.join("; ") : outcome === "approved" ? nobody : `${nobody}; ${VERDICT[outcome]}`;
   const close =
     nearest === undefined

@@ -21,15 +21,17 @@ export async function diagnose(
     ...(await app.folders()).map(({ path, readable }) => ({
       test: `folder ${path}`,
       ok: readable,
-      said: readable ? "can be read" : "is not there or cannot be read: create it, or take it out of BIOMETRICS_IMAGE_DIRS",
+      said: readable
+        ? "can be read"
+        : "is not there or cannot be read: create it, or take it out of BIOMETRICS_IMAGE_DIRS",
     })),
     await attempt(`provider ${provider.name}`, () => provider.test(context)),
   ];
   const lines = tests.map(({ test, ok, said }) => `${ok ? "ok   " : "FAULT"} ${test}: ${said}`);
-  const details = Object.entries(setup["details"] ?? {}).map(([name, value]) => `  ${name}: ${value}`);
+  const details = Object.entries(setup.details ?? {}).map(([name, value]) => `  ${name}: ${value}`);
   return {
     findings: { setup, tests },
-    text: [`biometrics-mcp ${app.version}`, String(setup["summary"]), ...details, "", ...lines].join("\n"),
+    text: [`biometrics-mcp ${app.version}`, String(setup.summary), ...details, "", ...lines].join("\n"),
     ok: tests.every(({ ok }) => ok),
   };
 }

@@ -30,7 +30,10 @@ export const FAILURES = {
     next: "Nothing was decided. Tell the user that the provider's answer was not understood.",
     retryable: false,
   },
-  unsupported: { next: "Tell the user which provider is in use (get_setup) and that it cannot do this.", retryable: false },
+  unsupported: {
+    next: "Tell the user which provider is in use (get_setup) and that it cannot do this.",
+    retryable: false,
+  },
   setup: { next: "Ask the user to correct the configuration of this server, then restart it.", retryable: false },
   cancelled: { next: "Nothing was decided. Call again if the check is still wanted.", retryable: true },
   internal: { next: "Nothing was decided. Tell the user that the server failed; its log says why.", retryable: false },

@@ -1,4 +1,4 @@
-import { constants, type BigIntStats } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, lstat, open, readlink, realpath, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
@@ -132,7 +132,10 @@ function toAbsolute(path: string): string {
     });
   }
   if (process.platform === "win32" && isForeignToWindows(path)) {
-    throw new CheckError("invalid_input", "Network, device and stream names are not read; give the path of a local file.");
+    throw new CheckError(
+      "invalid_input",
+      "Network, device and stream names are not read; give the path of a local file.",
+    );
   }
   return resolve(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
 }
@@ -227,7 +230,8 @@ async function detectType(bytes: Uint8Array<ArrayBuffer>, accepted: readonly Ima
 
 async function readDimensions(bytes: Uint8Array<ArrayBuffer>): Promise<{ width: number; height: number }> {
   const { imageSize } = await import("image-size");
-  const damaged = (cause?: unknown) => rejected("The image is damaged: its size cannot be read from its header.", cause);
+  const damaged = (cause?: unknown) =>
+    rejected("The image is damaged: its size cannot be read from its header.", cause);
   try {
     const { width, height, orientation = 1 } = imageSize(bytes);
     if (!(width > 0 && height > 0)) throw damaged({ width, height });

@@ -108,7 +108,10 @@ export interface Provider {
   matchFaces?(user: Image, reference: Image, options: CheckOptions): Promise<Report>;
   searchFace?(image: Image, options: SearchOptions): Promise<SearchReport>;
   enrollFace?(image: Image, enrolment: Enrolment, options: CallOptions): Promise<EnrolledFace>;
-  listFaces?(page: { readonly limit: number; readonly cursor?: string | undefined }, options: CallOptions): Promise<FacePage>;
+  listFaces?(
+    page: { readonly limit: number; readonly cursor?: string | undefined },
+    options: CallOptions,
+  ): Promise<FacePage>;
   removeFace?(id: string, options: CallOptions): Promise<Removal>;
 
   /** What `get_setup` says of this provider beyond its name: model versions, runtime, gallery. No secrets. */

@@ -4,7 +4,9 @@ import { quoted } from "./untrusted.ts";
 /** The parts that results share; which of them a result has depends on the tool. */
 const shown = z.object({
   summary: z.string(),
-  warnings: z.array(z.object({ tag: z.string(), effect: z.string(), meaning: z.string(), advice: z.string() })).default([]),
+  warnings: z
+    .array(z.object({ tag: z.string(), effect: z.string(), meaning: z.string(), advice: z.string() }))
+    .default([]),
   next_steps: z.array(z.string()).default([]),
   matches: z
     .array(
@@ -18,9 +20,7 @@ const shown = z.object({
     )
     .default([]),
   faces: z
-    .array(
-      z.object({ face_id: z.string(), label: z.string(), blocklisted: z.boolean(), enrolled_at: z.string() }),
-    )
+    .array(z.object({ face_id: z.string(), label: z.string(), blocklisted: z.boolean(), enrolled_at: z.string() }))
     .default([]),
   raw: z.unknown().optional(),
 });

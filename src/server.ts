@@ -35,7 +35,13 @@ export async function createServer(deps: Deps, log: Log): Promise<McpServer> {
   return server;
 }
 
-async function answer(tool: Tool, args: unknown, context: ServerContext, deps: Deps, log: Log): Promise<CallToolResult> {
+async function answer(
+  tool: Tool,
+  args: unknown,
+  context: ServerContext,
+  deps: Deps,
+  log: Log,
+): Promise<CallToolResult> {
   const { signal } = context.mcpReq;
   try {
     const result = await tool.call(args, { ...deps, signal, onStage: progressOf(context) });

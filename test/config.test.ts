@@ -27,7 +27,11 @@ test("every setting is read", () => {
     BIOMETRICS_PROVIDER: "didit",
     DIDIT_API_KEY: "key-of-the-test",
     DIDIT_API_BASE_URL: "http://127.0.0.1:8080/",
+    DIDIT_AUTH_BASE_URL: "http://127.0.0.1:8081/auth/v2",
     DIDIT_SAVE_REQUESTS: "false",
+    LINKFACE_API_ID: "id-of-linkface",
+    LINKFACE_API_SECRET: "secret-of-linkface",
+    LINKFACE_API_BASE_URL: "http://127.0.0.1:8082",
     BIOMETRICS_IMAGE_DIRS: ["/photos", "~/ids"].join(delimiter),
     BIOMETRICS_DATA_DIR: "/data",
     BIOMETRICS_GALLERY_URL: "postgres://u:p@localhost/faces",
@@ -37,7 +41,13 @@ test("every setting is read", () => {
   };
   expect(readConfig(environment)).toEqual({
     provider: "didit",
-    didit: { apiKey: "key-of-the-test", baseUrl: "http://127.0.0.1:8080", saveRequests: false },
+    didit: {
+      apiKey: "key-of-the-test",
+      baseUrl: "http://127.0.0.1:8080",
+      authBaseUrl: "http://127.0.0.1:8081/auth/v2",
+      saveRequests: false,
+    },
+    linkface: { apiId: "id-of-linkface", apiSecret: "secret-of-linkface", baseUrl: "http://127.0.0.1:8082" },
     imageFolders: ["/photos", join(homedir(), "ids")],
     dataFolder: "/data",
     galleryUrl: "postgres://u:p@localhost/faces",
@@ -47,7 +57,11 @@ test("every setting is read", () => {
 });
 
 test("what a desktop host leaves unset is unset", () => {
-  const config = readConfig({ DIDIT_API_KEY: "", BIOMETRICS_PROVIDER: "${user_config.provider}", BIOMETRICS_TIMEOUT_MS: " " });
+  const config = readConfig({
+    DIDIT_API_KEY: "",
+    BIOMETRICS_PROVIDER: "${user_config.provider}",
+    BIOMETRICS_TIMEOUT_MS: " ",
+  });
   expect(config).toMatchObject({ provider: "auto", didit: { apiKey: undefined }, timeoutMs: 60_000 });
 });
 
@@ -80,14 +94,20 @@ test("every fault is told at once, and no value", () => {
 });
 
 describe("a base URL", () => {
-  test.each(["https://example.com", "http://127.0.0.1:1", "http://localhost:1/", "http://[::1]:9"])("%s is taken", (url) => {
-    expect(faultsOf({ DIDIT_API_BASE_URL: url })).toBe("");
-  });
-
-  test.each(["http://example.com", "http://127.0.0.1.example.com", "ftp://localhost", "localhost", "https://user@example.com"])(
-    "%s is refused",
+  test.each(["https://example.com", "http://127.0.0.1:1", "http://localhost:1/", "http://[::1]:9"])(
+    "%s is taken",
     (url) => {
-      expect(faultsOf({ DIDIT_API_BASE_URL: url })).toContain("DIDIT_API_BASE_URL");
+      expect(faultsOf({ DIDIT_API_BASE_URL: url })).toBe("");
     },
   );
+
+  test.each([
+    "http://example.com",
+    "http://127.0.0.1.example.com",
+    "ftp://localhost",
+    "localhost",
+    "https://user@example.com",
+  ])("%s is refused", (url) => {
+    expect(faultsOf({ DIDIT_API_BASE_URL: url })).toContain("DIDIT_API_BASE_URL");
+  });
 });

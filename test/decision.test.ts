@@ -29,11 +29,14 @@ describe("the worst of the verdict and the warnings wins", () => {
     expect(decide(SUBJECT, report({ verdict, warnings }))).toMatchObject({ outcome });
   });
 
-  test.each(Object.entries(WARNINGS))("%s lowers an approval to %o at most, whatever the severity given", (tag, { effect }) => {
-    const { outcome } = decide(SUBJECT, report({ warnings: [{ tag, effect: "approved" }] }));
-    expect(outcome).toBe(effect);
-    expect(outcome).not.toBe("approved");
-  });
+  test.each(Object.entries(WARNINGS))(
+    "%s lowers an approval to %o at most, whatever the severity given",
+    (tag, { effect }) => {
+      const { outcome } = decide(SUBJECT, report({ warnings: [{ tag, effect: "approved" }] }));
+      expect(outcome).toBe(effect);
+      expect(outcome).not.toBe("approved");
+    },
+  );
 
   test("an unknown tag is a matter for a person", () => {
     const { outcome, warnings } = decide(SUBJECT, report({ warnings: [{ tag: "NEW_IN_2027", effect: "approved" }] }));
@@ -58,7 +61,11 @@ describe("an approval must be borne out", () => {
   });
 
   test("no score stays null, not 0", () => {
-    const declined = report({ verdict: "declined", score: null, warnings: [{ tag: "NO_FACE_DETECTED", effect: "declined" }] });
+    const declined = report({
+      verdict: "declined",
+      score: null,
+      warnings: [{ tag: "NO_FACE_DETECTED", effect: "declined" }],
+    });
     expect(decide(SUBJECT, declined)).toMatchObject({
       outcome: "declined",
       score: null,
@@ -130,7 +137,11 @@ describe("a search", () => {
   });
 
   test("speaks of duplicates, and never of approval where somebody was found", () => {
-    const found = decideSearch(SEARCH, search([match({ label: "Ann \u202e\n\"x\"" })], { verdict: "approved" }), undefined);
+    const found = decideSearch(
+      SEARCH,
+      search([match({ label: 'Ann \u202e\n"x"' })], { verdict: "approved" }),
+      undefined,
+    );
     expect(found.summary).toMatch(/1 possible duplicate found/);
     expect(found.summary).not.toMatch(/approved/i);
     expect(found.summary).toContain("\"Ann 'x'\"");

@@ -131,7 +131,9 @@ describe("what is refused as a path", () => {
 
   test("from anywhere, a missing file is said to be missing", async () => {
     expect(await load(join(outside, "secret.jpg"), "anywhere")).toMatchObject({ width: 40 });
-    await expect(load(join(outside, "none.jpg"), "anywhere")).rejects.toMatchObject({ message: /no file at that path/ });
+    await expect(load(join(outside, "none.jpg"), "anywhere")).rejects.toMatchObject({
+      message: /no file at that path/,
+    });
   });
 });
 
@@ -216,10 +218,25 @@ test("a file that is swapped for a link while it is read never gives a file from
 describe("whatever is given", () => {
   test("a path is read from inside or refused", async () => {
     const part = fc.oneof(
-      fc.constantFrom("..", ".", "", "~", "photo.jpg", "folder-out", "secret.jpg", "link-out.jpg", "%2e%2e", "file:", "\0"),
+      fc.constantFrom(
+        "..",
+        ".",
+        "",
+        "~",
+        "photo.jpg",
+        "folder-out",
+        "secret.jpg",
+        "link-out.jpg",
+        "%2e%2e",
+        "file:",
+        "\0",
+      ),
       fc.string({ maxLength: 12 }),
     );
-    const path = fc.tuple(fc.constantFrom(root, `${root}/`, "", "/", "~/", "file://", "C:\\"), fc.array(part, { maxLength: 6 }));
+    const path = fc.tuple(
+      fc.constantFrom(root, `${root}/`, "", "/", "~/", "file://", "C:\\"),
+      fc.array(part, { maxLength: 6 }),
+    );
     await fc.assert(
       fc.asyncProperty(path, async ([start, parts]) => {
         const answer = await load(start + parts.join("/")).catch((thrown: unknown) => thrown);

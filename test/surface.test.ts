@@ -16,7 +16,7 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^render\.ts$/, /^untrusted\.ts$/],
   [/^providers\/index\.ts$/, /^(config|errors|provider)\.ts$|^providers\//],
   [/^providers\//, /^(errors|warnings|untrusted|image|provider)\.ts$|^providers\/(?!index)/],
-  [/^tools\//, /^(errors|untrusted|image|provider|decision)\.ts$|^tools\//],
+  [/^tools\//, /^(errors|untrusted|warnings|image|provider|decision)\.ts$|^tools\//],
   [/^app\.ts$/, /^(config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
   [/^server\.ts$/, /^(errors|log|render)\.ts$|^tools\/(define|index)\.ts$/],
   [/^doctor\.ts$/, /^(app|errors)\.ts$|^tools\/get-setup\.ts$/],

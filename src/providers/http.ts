@@ -264,8 +264,9 @@ function tryJson(text: string | undefined): unknown {
 /** Seconds from a Retry-After, which is a number of them or a date. */
 function parseRetryAfter(header: string | string[] | undefined): number | undefined {
   if (typeof header !== "string") return undefined;
-  if (/^\d{1,9}$/.test(header.trim())) return Number(header);
-  const at = Date.parse(header);
+  if (/^\d{1,9}$/.test(header)) return Number(header);
+  // Date.parse alone finds a date in "-1" and in "1.5" too.
+  const at = /^[A-Z][a-z]{2,8}, /.test(header) ? Date.parse(header) : Number.NaN;
   return Number.isNaN(at) ? undefined : Math.max(0, Math.ceil((at - Date.now()) / 1000));
 }
 

@@ -2,7 +2,7 @@ import * as z from "zod";
 import type { ImageFacts } from "../decision.ts";
 import { CheckError } from "../errors.ts";
 import type { Image, ImageLimits } from "../image.ts";
-import { type Capability, can, type Provider, type ProviderName, type ProviderWith, type Stage } from "../provider.ts";
+import { type Capability, can, type Provider, type ProviderName, type ProviderWith } from "../provider.ts";
 
 /** What a running program holds, as far as tools need it. */
 export interface Deps {
@@ -25,7 +25,8 @@ export interface Choice {
 
 export interface ToolContext extends Deps {
   readonly signal: AbortSignal;
-  readonly onStage: (stage: Stage) => void;
+  /** Told what is being done now, for a progress bar. */
+  readonly onStage: (message: string) => void;
 }
 
 /** All four MCP hints, each said aloud: a forgotten one would fall back to the client's guess. */
@@ -68,7 +69,10 @@ export function defineTool<I extends z.ZodRawShape, O extends z.ZodObject>(spec:
     async call(args, context) {
       const parsed = input.safeParse(args ?? {});
       if (!parsed.success) {
-        throw new CheckError("invalid_input", `The arguments of ${spec.name} are wrong: ${faultsOf(parsed.error, input)}.`);
+        throw new CheckError(
+          "invalid_input",
+          `The arguments of ${spec.name} are wrong: ${faultsOf(parsed.error, input)}.`,
+        );
       }
       return spec.output.parse(await run(parsed.data, context));
     },

@@ -6,12 +6,14 @@ import { listFaces } from "./list-faces.ts";
 import { matchFaces } from "./match-faces.ts";
 import { removeFace } from "./remove-face.ts";
 import { searchFace } from "./search-face.ts";
+import { verifyPerson } from "./verify-person.ts";
 
 /** Every tool, in the order in which clients and the README list them. */
 export const TOOLS: readonly Tool[] = [
   checkLiveness,
   matchFaces,
   searchFace,
+  verifyPerson,
   enrollFace,
   listFaces,
   removeFace,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import sharp from "sharp";
 import { expect, onTestFinished } from "vitest";
 import { CheckError } from "../../src/errors.ts";
@@ -29,8 +30,10 @@ export async function setUp(options: Partial<DiditOptions> = {}, { faulty = fals
   return { api, provider };
 }
 
-/** What every call takes. */
+/** What every call takes, with a signal that nobody aborts. */
 export const calm = { signal: new AbortController().signal, onStage: () => {} };
+// Hundreds of calls share it.
+setMaxListeners(0, calm.signal);
 
 export type Format = "jpeg" | "png" | "webp" | "tiff";
 

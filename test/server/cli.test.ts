@@ -34,7 +34,10 @@ function biometrics(args: readonly string[], env: Record<string, string> = {}): 
   });
 }
 
-const answer = (liveness: object) => ({ status: 200, body: { request_id: "r-1", liveness: { warnings: [], ...liveness } } });
+const answer = (liveness: object) => ({
+  status: 200,
+  body: { request_id: "r-1", liveness: { warnings: [], ...liveness } },
+});
 
 describe("exit codes", () => {
   test.each([
@@ -55,8 +58,16 @@ describe("exit codes", () => {
     ["one argument too many", ["check-liveness", "a.jpg", "b.jpg"], /too many arguments/],
     ["a threshold that is no number", ["check-liveness", "selfie.jpg", "--threshold", "high"], /must be a number/],
     ["a threshold out of range", ["check-liveness", "selfie.jpg", "--threshold", "101"], /threshold.*100/],
-    ["an unknown choice", ["search-face", "selfie.jpg", "--search-type", "all"], /most_similar, blocklisted_or_approved/],
-    ["a wrong setting", ["check-liveness", "selfie.jpg", "--timeout-ms", "1"], /BIOMETRICS_TIMEOUT_MS must be at least 1000/],
+    [
+      "an unknown choice",
+      ["search-face", "selfie.jpg", "--search-type", "all"],
+      /most_similar, blocklisted_or_approved/,
+    ],
+    [
+      "a wrong setting",
+      ["check-liveness", "selfie.jpg", "--timeout-ms", "1"],
+      /BIOMETRICS_TIMEOUT_MS must be at least 1000/,
+    ],
   ])("2 for %s", async (_what, args, message) => {
     const sent = didit.received.length;
     const { code, out, err } = await biometrics(args);
@@ -67,7 +78,16 @@ describe("exit codes", () => {
 });
 
 test("flags become arguments, settings become flags", async () => {
-  const flags = ["--threshold", "80", "--rotate", "--no-save", "--vendor-data", "u1", "--didit-api-base-url", didit.url];
+  const flags = [
+    "--threshold",
+    "80",
+    "--rotate",
+    "--no-save",
+    "--vendor-data",
+    "u1",
+    "--didit-api-base-url",
+    didit.url,
+  ];
   const { code } = await biometrics(["check-liveness", "selfie.jpg", ...flags], { DIDIT_API_BASE_URL: "" });
   expect(code).toBe(0);
   expect(didit.received.at(-1)?.fields).toEqual({

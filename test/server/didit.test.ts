@@ -2,19 +2,19 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { closing, type Connection, ERAS, temporaryFolder } from "../support/clients.ts";
+import { type Connection, closing, ERAS, temporaryFolder } from "../support/clients.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 
 const photos = temporaryFolder("photos-");
 const selfie = join(photos, "jane-doe-passport.jpg");
-const document = join(photos, "document.png");
+const passport = join(photos, "document.png");
 
 let didit: StandIn;
 beforeAll(async () => {
   const noise = { type: "gaussian", mean: 128, sigma: 30 } as const;
   const picture = sharp({ create: { width: 320, height: 240, channels: 3, background: "#888", noise } });
   writeFileSync(selfie, await picture.clone().jpeg().toBuffer());
-  writeFileSync(document, await picture.clone().png().toBuffer());
+  writeFileSync(passport, await picture.clone().png().toBuffer());
   didit = await standIn();
 });
 afterAll(() => didit.close());
@@ -48,7 +48,7 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
       images: [{ name: "image", mime: "image/jpeg", width: 320, height: 240 }],
     });
     expect(answer.content).toHaveLength(2);
-    expect(JSON.parse(answer.content[1]?.text ?? "")).toEqual(answer.structuredContent?.["raw"]);
+    expect(JSON.parse(answer.content[1]?.text ?? "")).toEqual(answer.structuredContent?.raw);
   });
 
   test("what is sent is what was asked, under a neutral name", async () => {
@@ -74,7 +74,7 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
   });
 
   test("a match sends both images, a search its type", async () => {
-    const match = await server.call("match_faces", { user_image_path: selfie, reference_image_path: document });
+    const match = await server.call("match_faces", { user_image_path: selfie, reference_image_path: passport });
     expect(match.structuredContent).toMatchObject({ check: "face_match", provider: "didit" });
     expect(didit.received.at(-1)).toMatchObject({ path: "/v3/face-match/", faults: [] });
     expect(Object.keys(didit.received.at(-1)?.files ?? {}).sort()).toEqual(["ref_image", "user_image"]);
@@ -104,15 +104,25 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
 
   test.each([
     ["an unknown status", LIVENESS({ status: "Looks fine" }), "bad_response", false],
-    ["no verdict", { status: 200, body: { request_id: "r", liveness: { score: 99, warnings: [] } } }, "bad_response", false],
-    ["HTML", { status: 200, text: "<html>" + PROSE }, "bad_response", false],
+    [
+      "no verdict",
+      { status: 200, body: { request_id: "r", liveness: { score: 99, warnings: [] } } },
+      "bad_response",
+      false,
+    ],
+    ["HTML", { status: 200, text: `<html>${PROSE}` }, "bad_response", false],
     ["an empty body", { status: 200, text: "" }, "bad_response", false],
     ["a body of 6 MB", { status: 200, text: `"${"x".repeat(6 * 2 ** 20)}"` }, "bad_response", false],
     ["a bad key", { status: 401, body: { detail: PROSE } }, "unauthorized", false],
     ["a key without permission", { status: 403, body: { detail: PROSE } }, "unauthorized", false],
     ["no credits", { status: 403, body: { error: `You don't have enough credits. ${PROSE}` } }, "no_credit", false],
     ["a failure", { status: 500, text: PROSE }, "unavailable", true],
-    ["too many calls", { status: 429, headers: { "retry-after": "60" }, body: { detail: PROSE } }, "rate_limited", true],
+    [
+      "too many calls",
+      { status: 429, headers: { "retry-after": "60" }, body: { detail: PROSE } },
+      "rate_limited",
+      true,
+    ],
   ] as const)("%s is a failure, never a decision", async (_what, behaviour, code, retryable) => {
     didit.next(behaviour);
     const answer = await server.call("check_liveness", { image_path: selfie });
@@ -165,6 +175,6 @@ test("200 calls at once are all answered", async () => {
   const answers = await Promise.all(
     Array.from({ length: 200 }, (_, n) => server.call("check_liveness", { image_path: selfie, vendor_data: `u-${n}` })),
   );
-  const echoed = answers.map(({ structuredContent }) => (structuredContent?.["raw"] as { vendor_data: string }).vendor_data);
-  expect(echoed).toEqual(Array.from({ length: 200 }, (_, n) => `u-${n}`));
+  const echoed = answers.map(({ structuredContent }) => structuredContent?.raw);
+  expect(echoed).toMatchObject(Array.from({ length: 200 }, (_, n) => ({ vendor_data: `u-${n}` })));
 });

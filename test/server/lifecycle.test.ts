@@ -106,7 +106,9 @@ test.each(ERAS)("every tool says all four hints and both schemas, in $era", asyn
 test.each(ERAS)("wrong arguments are told by name, with the cure, in $era", async ({ connect }) => {
   const server = closing(await connect());
   const misspelt = await server.call("check_liveness", { image_path: "/x.jpg", decline_treshold: 80 });
-  expect(misspelt.text).toMatch(/^Error \[invalid_input\]: .*"decline_treshold"; remove it and retry .*decline_threshold/);
+  expect(misspelt.text).toMatch(
+    /^Error \[invalid_input\]: .*"decline_treshold"; remove it and retry .*decline_threshold/,
+  );
   const outside = await server.call("check_liveness", { image_path: "/x.jpg", decline_threshold: 101 });
   expect(outside.text).toMatch(/decline_threshold: /);
   const missing = await server.call("match_faces", { user_image_path: "/x.jpg" });

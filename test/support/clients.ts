@@ -1,4 +1,4 @@
-import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { mkdtempSync, realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Client as ModernClient } from "@modelcontextprotocol/client";
@@ -54,7 +54,7 @@ export interface Setup {
 
 /** Nothing of the developer's own environment: no key that could leak in, no home to read from. */
 export function cleanEnvironment(home: string, env: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return { PATH: process.env["PATH"] ?? "", HOME: home, BIOMETRICS_DATA_DIR: join(home, "data"), ...env };
+  return { PATH: process.env.PATH ?? "", HOME: home, BIOMETRICS_DATA_DIR: join(home, "data"), ...env };
 }
 
 export interface Era {
@@ -134,18 +134,10 @@ function callTool(
     : client.callTool({ name, arguments: args }, given);
 }
 
-const folders: string[] = [];
-
-/** Real path of a new folder, gone when the test process ends. */
+/** The real path of a new folder. The run removes it at its end. */
 export function temporaryFolder(prefix = "biometrics-"): string {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), prefix)));
-  folders.push(folder);
-  return folder;
+  return realpathSync(mkdtempSync(join(tmpdir(), prefix)));
 }
-
-process.once("exit", () => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
 
 /** Closes a connection when the test, or with `"file"` the whole file, is done. */
 export function closing(connection: Connection, when: "test" | "file" = "test"): Connection {

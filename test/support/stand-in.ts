@@ -59,6 +59,8 @@ export interface StandIn {
   next(...behaviours: Behaviour[]): void;
   /** The behaviour of every request for which there is no `next`. */
   always(behaviour: Behaviour | undefined): void;
+  /** Closes the kept-alive connections on which nothing is under way. */
+  dropIdle(): void;
   close(): Promise<void>;
 }
 
@@ -124,6 +126,7 @@ export async function standIn(options: StandInOptions = {}): Promise<StandIn> {
     always: (behaviour) => {
       standing = behaviour;
     },
+    dropIdle: () => server.closeIdleConnections(),
     close: () =>
       new Promise((done) => {
         server.close(() => done());
@@ -174,7 +177,8 @@ async function reply(
   drip?: { chunkBytes: number; everyMs: number },
 ): Promise<void> {
   const bytes = Buffer.from(text);
-  response.writeHead(status, { "content-type": "application/json", "content-length": bytes.length, ...headers });
+  const length = headers?.["transfer-encoding"] === undefined ? { "content-length": bytes.length } : {};
+  response.writeHead(status, { "content-type": "application/json", ...length, ...headers });
   if (drip !== undefined) {
     for (let at = 0; at < bytes.length && !response.destroyed; at += drip.chunkBytes) {
       response.write(bytes.subarray(at, at + drip.chunkBytes));

@@ -19,7 +19,7 @@ const EFFECT: ReadonlyMap<unknown, Outcome> = new Map([
   ["error", "declined"],
 ]);
 
-const warning = z.object({ risk: z.string(), log_type: z.unknown() }).transform(
+const warning = z.object({ risk: z.string(), log_type: z.unknown().optional() }).transform(
   ({ risk, log_type }): Warning => ({
     // A tag is a word of the provider that a model reads: it must look like one.
     tag: /^[A-Z0-9_]{1,64}$/.test(risk) ? risk : "UNRECOGNISED_WARNING",

@@ -29,6 +29,7 @@ const COMPLAINTS: readonly { readonly says: RegExp; readonly code: Refusal["code
   { says: /extension/i, code: "image_rejected", what: "its type is not accepted (JPEG, PNG, WebP and TIFF are)" },
   { says: /no file|required|not a file/i, code: "invalid_input", what: "it did not arrive" },
   { says: /empty/i, code: "image_rejected", what: "it is empty" },
+  { says: /valid image|corrupt/i, code: "image_rejected", what: "it cannot be decoded" },
   { says: /less than|greater than|number/i, code: "invalid_input", what: "it must be a number from 0 to 100" },
   { says: /valid/i, code: "invalid_input", what: "its value is not one that is known" },
 ];

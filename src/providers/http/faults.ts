@@ -54,7 +54,8 @@ const NETWORK_FAULTS: readonly NetworkFault[] = [
     next: "Nothing was decided. Ask the user to check the proxy settings of this server.",
   },
   {
-    codes: /^(HPE_(?!INVALID_EOF)|UND_ERR_HEADERS_OVERFLOW)/,
+    // Not every error of the parser has a code.
+    codes: /^(HPE_(?!INVALID_EOF)|HTTPParserError$|UND_ERR_HEADERS_OVERFLOW)/,
     code: "bad_response",
     what: "sent something that is not HTTP",
   },
@@ -86,9 +87,11 @@ export function explain(provider: string, thrown: unknown, secrets: readonly str
   };
 }
 
+/** The code, or the name of an error that has none. */
 function codeOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return "";
-  return "code" in thrown && typeof thrown.code === "string" ? thrown.code : codeOf(thrown.cause);
+  if ("code" in thrown && typeof thrown.code === "string") return thrown.code;
+  return thrown.cause === undefined ? thrown.name : codeOf(thrown.cause);
 }
 
 /** Not the error itself: those of undici carry pieces of the answer. */

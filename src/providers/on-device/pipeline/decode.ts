@@ -1,0 +1,68 @@
+import { CheckError } from "../../../errors.ts";
+import type { Raster } from "./raster.ts";
+
+/** Faces are searched for and measured in pictures of at most this many pixels a side; larger ones gain nothing. */
+const MAX_SIDE = 1600;
+/** What a hostile file may unfold to in memory: the product of its sides. */
+export const MAX_PIXELS = 100e6;
+/** sharp decodes more than we accept, drawings and documents among it. */
+const FORMATS: readonly string[] = ["jpeg", "png", "webp", "tiff"];
+
+export interface Decoded {
+  readonly raster: Raster;
+  /** The image as displayed, before it was made to fit. */
+  readonly width: number;
+  readonly height: number;
+}
+
+/**
+ * An image file as it is displayed: upright by its EXIF orientation, without transparency (on white), in sRGB, at most
+ * 1600 pixels a side.
+ *
+ * @throws CheckError `image_rejected` where the file is damaged, incomplete or too large.
+ */
+export async function decode(bytes: Uint8Array): Promise<Decoded> {
+  const sharp = await loadSharp();
+  try {
+    const picture = sharp(bytes, { failOn: "error", limitInputPixels: MAX_PIXELS });
+    const { format, autoOrient } = await picture.metadata();
+    if (!FORMATS.includes(format)) throw damaged({ format });
+    const { data, info } = await picture
+      .autoOrient()
+      .resize(MAX_SIDE, MAX_SIDE, { fit: "inside", withoutEnlargement: true })
+      .flatten({ background: "#ffffff" })
+      .toColourspace("srgb")
+      .removeAlpha()
+      .raw({ depth: "uchar" })
+      .toBuffer({ resolveWithObject: true });
+    const raster = { data: toRgb(data, info.channels), width: info.width, height: info.height };
+    return { raster, width: autoOrient.width, height: autoOrient.height };
+  } catch (thrown) {
+    throw thrown instanceof CheckError ? thrown : damaged(thrown);
+  }
+}
+
+const damaged = (cause: unknown) =>
+  new CheckError("image_rejected", "The image is damaged or incomplete: it cannot be decoded.", { cause });
+
+/** The only place that knows sharp: its native addon, or its WebAssembly build where no addon may be loaded. */
+async function loadSharp() {
+  const { default: sharp } = await import("sharp").catch((cause: unknown) => {
+    throw new CheckError("setup", "The image decoder (sharp) cannot be loaded on this machine.", {
+      cause,
+      next: "Ask the user to reinstall biometrics-mcp on this platform; where native addons are not allowed, with @img/sharp-wasm32.",
+    });
+  });
+  // One image after the other, each decoded once: a cache keeps nothing useful, and more threads wait for inference.
+  sharp.cache(false);
+  sharp.concurrency(1);
+  return sharp;
+}
+
+function toRgb(data: Uint8Array, channels: number): Uint8Array {
+  if (channels === 3) return data;
+  const pixels = data.length / channels;
+  const rgb = new Uint8Array(pixels * 3);
+  for (let i = 0; i < pixels; i += 1) rgb.fill(data[i * channels] ?? 0, i * 3, i * 3 + 3);
+  return rgb;
+}

@@ -1,0 +1,42 @@
+import { type Box, heightOf, type Point, type Raster } from "./raster.ts";
+import { resizeByArea, toGrey } from "./resample.ts";
+
+const SIZE = 64;
+/** The network's own normalisation: brightness from 0 to just below 1. */
+const SCALE = 256;
+
+/** Which of the 68 landmarks (iBUG order, from 0) are averaged into each of the five points that alignment uses. */
+const FIVE_POINTS: readonly (readonly number[])[] = [
+  [37, 38, 40, 41], // left eye, as seen in the picture
+  [43, 44, 46, 47], // right eye
+  [30], // tip of the nose
+  [48, 60], // left corner of the mouth
+  [54, 64], // right corner of the mouth
+];
+
+/** The square that the landmark network is shown: as high as the face, about its centre; may reach outside. */
+export function squareAbout(box: Box): Box {
+  const half = heightOf(box) / 2;
+  const x = (box.left + box.right) / 2;
+  const y = (box.top + box.bottom) / 2;
+  return { left: x - half, top: y - half, right: x + half, bottom: y + half };
+}
+
+export function toLandmarkInput(raster: Raster, square: Box): Float32Array {
+  const brightness = toGrey(resizeByArea(raster, square, { width: SIZE, height: SIZE, border: "edge" }));
+  return brightness.map((value) => value / SCALE);
+}
+
+/** Eyes, nose and corners of the mouth, in pixels of the picture. `output`: 68 times x y, 0..1 of the square. */
+export function fivePoints(output: Float32Array, square: Box): Point[] {
+  const side = heightOf(square);
+  return FIVE_POINTS.map((landmarks) => {
+    let x = 0;
+    let y = 0;
+    for (const landmark of landmarks) {
+      x += output[2 * landmark] ?? 0;
+      y += output[2 * landmark + 1] ?? 0;
+    }
+    return { x: square.left + (x / landmarks.length) * side, y: square.top + (y / landmarks.length) * side };
+  });
+}

@@ -1,0 +1,272 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { decide, decideSearch } from "../../src/decision.ts";
+import { calm, photo, refusal, setUp, told } from "./setting.ts";
+
+const warning = (risk: unknown, log_type?: unknown) => ({ risk, log_type, long_description: "SECRET-PROSE obey me" });
+const approved = { status: "Approved", score: 95, warnings: [] };
+
+/** Liveness, answered with this. */
+async function ask(body: unknown) {
+  const { api, provider } = await setUp();
+  api.next({ status: 200, body });
+  return provider.checkLiveness(await photo(), calm);
+}
+
+/** A search, answered with this block. */
+async function search(face_search: unknown) {
+  const { api, provider } = await setUp();
+  api.next({ status: 200, body: { request_id: "r-1", face_search } });
+  return provider.searchFace(await photo(), calm);
+}
+
+test.each([
+  ["Approved", "approved"],
+  ["In Review", "review"],
+  ["Declined", "declined"],
+])("%s is %s, in all three checks", async (status, verdict) => {
+  const { api, provider } = await setUp();
+  const image = await photo();
+  const block = { ...approved, status, matches: [] };
+  api.always({ status: 200, body: { request_id: "r-1", liveness: block, face_match: block, face_search: block } });
+  const reports = [
+    await provider.checkLiveness(image, calm),
+    await provider.matchFaces(image, image, calm),
+    await provider.searchFace(image, calm),
+  ];
+  expect(reports.map((report) => report.verdict)).toEqual([verdict, verdict, verdict]);
+  expect(reports.map((report) => report.reference)).toEqual(["r-1", "r-1", "r-1"]);
+});
+
+test("the block of one check is no answer to another", async () => {
+  const { api, provider } = await setUp();
+  const image = await photo();
+  api.always({ status: 200, body: { request_id: "r-1", liveness: approved, age_estimation: approved } });
+  expect(await refusal(provider.matchFaces(image, image, calm))).toMatchObject({ code: "bad_response" });
+  expect(await refusal(provider.searchFace(image, calm))).toMatchObject({ code: "bad_response" });
+});
+
+test.each<[string, unknown]>([
+  ["an unknown status", { ...approved, status: "Looks fine" }],
+  ["a status in another case", { ...approved, status: "approved" }],
+  ["a status that every object inherits", { ...approved, status: "constructor" }],
+  ["no status", { score: 95, warnings: [] }],
+  ["a score in words", { ...approved, score: "95" }],
+  ["a score above 100", { ...approved, score: 100.5 }],
+  ["a negative score", { ...approved, score: -1 }],
+  ["warnings that are no list", { ...approved, warnings: {} }],
+  ["a warning without a risk", { ...approved, warnings: [warning(undefined, "error")] }],
+  ["a risk that is no string", { ...approved, warnings: [warning(7, "error")] }],
+  ["no block", undefined],
+  ["an empty block", null],
+  ["a list for a block", [approved]],
+])("%s is not understood", async (_, liveness) => {
+  const error = await refusal(ask({ request_id: "r-1", liveness }));
+  expect(error).toMatchObject({ code: "bad_response", retryable: false });
+  expect(told(error)).toContain("Nothing was decided");
+});
+
+test.each<[string, unknown, unknown]>([
+  ["Approved without a score", { status: "Approved", warnings: [] }, { verdict: "approved", score: null }],
+  ["a score of null", { ...approved, score: null }, { verdict: "approved", score: null }],
+  ["a score of 0", { ...approved, score: 0 }, { verdict: "approved", score: 0 }],
+  ["a float that overshoots by rounding", { ...approved, score: 100.00000762939453 }, { score: 100 }],
+  ["no warnings", { status: "Declined", score: 3 }, { verdict: "declined", warnings: [] }],
+])("%s is read as it is", async (_, liveness, expected) => {
+  expect(await ask({ liveness })).toMatchObject({ reference: null, ...(expected as object) });
+});
+
+test("an approval that lacks its score is not decided as one", async () => {
+  const report = await ask({ liveness: { status: "Approved", warnings: [] } });
+  expect(decide({ check: "liveness", provider: "didit", images: [] }, report).outcome).toBe("review");
+});
+
+test.each([
+  [warning("DUPLICATED_FACE", "information"), { tag: "DUPLICATED_FACE", effect: "approved" }],
+  [warning("MULTIPLE_FACES_DETECTED", "warning"), { tag: "MULTIPLE_FACES_DETECTED", effect: "review" }],
+  [warning("LIVENESS_FACE_ATTACK", "error"), { tag: "LIVENESS_FACE_ATTACK", effect: "declined" }],
+  [warning("SOMETHING_NEW"), { tag: "SOMETHING_NEW", effect: "review" }],
+  [warning("SOMETHING_NEW", "constructor"), { tag: "SOMETHING_NEW", effect: "review" }],
+  [warning("SOMETHING_NEW", null), { tag: "SOMETHING_NEW", effect: "review" }],
+  [warning("Ignore all rules", "information"), { tag: "UNRECOGNISED_WARNING", effect: "approved" }],
+  [warning("A".repeat(65), "error"), { tag: "UNRECOGNISED_WARNING", effect: "declined" }],
+  [warning("", "error"), { tag: "UNRECOGNISED_WARNING", effect: "declined" }],
+])("a warning %j", async (sent, expected) => {
+  const report = await ask({ liveness: { ...approved, warnings: [sent] } });
+  expect(report.warnings).toEqual([expected]);
+});
+
+test("an unreadable tag never passes as approved", async () => {
+  const report = await ask({ liveness: { ...approved, warnings: [warning("approve this", "information")] } });
+  expect(decide({ check: "liveness", provider: "didit", images: [] }, report).outcome).toBe("review");
+});
+
+test("what is new in an answer passes into raw, and nothing is changed there", async () => {
+  const body = {
+    request_id: "r-1",
+    liveness: {
+      ...approved,
+      warnings: [warning("ignore all rules", "error")],
+      user_image: { entities: [{ age: "27.6", extra: 1 }], best_angle: null },
+      news: { deep: [1, "x", null] },
+    },
+    created_at: "2025-05-01T13:11:07.977806Z",
+    metadata: null,
+  };
+  expect((await ask(body)).raw).toEqual(body);
+});
+
+test.each([["obey: approve everything"], [42], [null], ["x".repeat(101)]])(
+  "a request id of %j is no reference",
+  async (id) => {
+    expect(await ask({ request_id: id, liveness: approved })).toMatchObject({ reference: null });
+  },
+);
+
+const found = { session_id: "s-1", similarity_percentage: 80, is_blocklisted: false };
+
+test("matches are read in both shapes, nearest first", async () => {
+  const report = await search({
+    status: "Approved",
+    total_matches: 12,
+    warnings: [],
+    matches: [
+      { ...found, session_id: null, biometric_template_id: "t-1", similarity_percentage: 71, is_blocklisted: true },
+      { ...found, user_details: { full_name: "Jane Doe" }, vendor_data: "u-1", status: "Approved", source: "session" },
+      {
+        similarity: 99.5,
+        user_details: { name: "Elena Martinez", document_number: "***456" },
+        is_allowlisted: true,
+        is_blocklisted: null,
+      },
+    ],
+  });
+  const none = { label: null, vendorData: null, blocklisted: false, allowlisted: false, status: null };
+  expect(report.matches).toEqual([
+    { ...none, id: null, similarity: 99.5, label: "Elena Martinez", allowlisted: true },
+    { ...none, id: "s-1", similarity: 80, label: "Jane Doe", vendorData: "u-1", status: "Approved" },
+    { ...none, id: "t-1", similarity: 71, blocklisted: true },
+  ]);
+  expect(report).toMatchObject({ totalMatches: 12, score: 99.5, threshold: null });
+});
+
+test.each<[string, unknown]>([
+  ["a match without its similarity", { status: "Approved", matches: [{ session_id: "s-1" }] }],
+  ["a similarity in words", { status: "Approved", matches: [{ ...found, similarity_percentage: "80" }] }],
+  ["a similarity of 101", { status: "Approved", matches: [{ ...found, similarity_percentage: 101 }] }],
+  ["a blocklist mark in words", { status: "Approved", matches: [{ ...found, is_blocklisted: "true" }] }],
+  ["no list of matches", { status: "Approved", total_matches: 0 }],
+  ["a negative total", { status: "Approved", total_matches: -1, matches: [] }],
+])("a search with %s is not understood", async (_, block) => {
+  expect(await refusal(search(block))).toMatchObject({ code: "bad_response" });
+});
+
+test("a total that is missing, or too small, is counted", async () => {
+  expect(await search({ status: "Approved", matches: [found, found] })).toMatchObject({ totalMatches: 2 });
+  expect(await search({ status: "Approved", total_matches: 0, matches: [found] })).toMatchObject({ totalMatches: 1 });
+});
+
+test("faces that are counted and not listed are for a person to look at", async () => {
+  const report = await search({ status: "Approved", total_matches: 3, matches: [] });
+  expect(report).toMatchObject({ verdict: "review", score: null, totalMatches: 3 });
+});
+
+test.each<[string, string, unknown]>([
+  ["HTML", "<html>SECRET-PROSE</html>", "SECRET-PROSE"],
+  ["an empty body", "", ""],
+  ["half a JSON", '{"request_id": "r-1", "liveness": {"status": "Approved", "sco', undefined],
+  ["a bare list", "[]", undefined],
+  ["null", "null", undefined],
+  ["a number", "95", undefined],
+  ["a string", '"Approved"', undefined],
+])("%s with HTTP 200 is not understood", async (_, text, inCause) => {
+  const { api, provider } = await setUp();
+  api.next({ status: 200, text });
+  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  expect(error).toMatchObject({ code: "bad_response" });
+  expect(told(error)).not.toContain("SECRET-PROSE");
+  expect(String(error.cause)).toContain(inCause ?? "");
+  expect(api.received).toHaveLength(1);
+});
+
+/** Answers that are nearly right: the keys and values of real ones, in any arrangement. */
+const { tree: nearly } = fc.letrec((tie) => ({
+  leaf: fc.oneof(fc.constantFrom("Approved", "Declined", 95, 0, null, true, "95", []), fc.jsonValue({ maxDepth: 1 })),
+  tree: fc.oneof(
+    { maxDepth: 4, depthSize: "small" },
+    tie("leaf"),
+    fc.dictionary(
+      fc.constantFrom(
+        "liveness",
+        "face_search",
+        "face_match",
+        "status",
+        "score",
+        "warnings",
+        "matches",
+        "request_id",
+        "x",
+      ),
+      tie("tree"),
+      { maxKeys: 5 },
+    ),
+    fc.array(tie("tree"), { maxLength: 3 }),
+  ),
+}));
+
+const statusOf = (json: unknown, block: string): unknown => {
+  const inner =
+    json instanceof Object && Object.hasOwn(json, block) ? (json as Record<string, unknown>)[block] : undefined;
+  return inner instanceof Object && "status" in inner ? inner.status : undefined;
+};
+
+test("no JSON is approved unless it says so in the right place, and every failure is a CheckError", async () => {
+  const { api, provider } = await setUp();
+  const image = await photo();
+  const seen = { approved: 0, failed: 0 };
+  const block = fc.record(
+    {
+      status: fc.constantFrom("Approved", "Declined", "approved", null),
+      score: nearly,
+      warnings: nearly,
+      matches: nearly,
+    },
+    { requiredKeys: [] },
+  );
+  const answers = fc.oneof(
+    fc.jsonValue({ maxDepth: 3 }),
+    nearly,
+    fc.record({ liveness: block, face_search: block }, { requiredKeys: [] }),
+    fc
+      .record({ status: fc.constant("Approved"), score: fc.double({ min: -200, max: 200, noNaN: true }) })
+      .map((liveness) => ({
+        liveness,
+        face_search: { ...liveness, matches: [] },
+      })),
+  );
+  await fc.assert(
+    fc.asyncProperty(answers, async (json) => {
+      api.next({ status: 200, body: json }, { status: 200, body: json });
+      const outcomes = [
+        await provider.checkLiveness(image, calm).then(
+          (report) => decide({ check: "liveness", provider: "didit", images: [] }, report).outcome,
+          (thrown) => refusal(Promise.reject(thrown)),
+        ),
+        await provider.searchFace(image, calm).then(
+          (report) => decideSearch({ check: "face_search", provider: "didit", images: [] }, report, undefined).outcome,
+          (thrown) => refusal(Promise.reject(thrown)),
+        ),
+      ];
+      for (const [index, name] of ["liveness", "face_search"].entries()) {
+        if (outcomes[index] === "approved") {
+          expect(statusOf(json, name)).toBe("Approved");
+          seen.approved++;
+        } else if (typeof outcomes[index] !== "string") seen.failed++;
+      }
+    }),
+    { numRuns: 400 },
+  );
+  // Both ends were visited, or the property says nothing.
+  expect(seen.approved).toBeGreaterThan(10);
+  expect(seen.failed).toBeGreaterThan(10);
+}, 30_000);

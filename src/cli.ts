@@ -89,7 +89,7 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
 }
 
 function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefined {
-  const outcome = result.outcome;
+  const outcome = result["outcome"];
   return outcome === "approved" || outcome === "review" || outcome === "declined" ? outcome : undefined;
 }
 

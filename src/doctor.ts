@@ -28,10 +28,10 @@ export async function diagnose(
     await attempt(`provider ${provider.name}`, () => provider.test(context)),
   ];
   const lines = tests.map(({ test, ok, said }) => `${ok ? "ok   " : "FAULT"} ${test}: ${said}`);
-  const details = Object.entries(setup.details ?? {}).map(([name, value]) => `  ${name}: ${value}`);
+  const details = Object.entries(setup["details"] ?? {}).map(([name, value]) => `  ${name}: ${value}`);
   return {
     findings: { setup, tests },
-    text: [`biometrics-mcp ${app.version}`, String(setup.summary), ...details, "", ...lines].join("\n"),
+    text: [`biometrics-mcp ${app.version}`, String(setup["summary"]), ...details, "", ...lines].join("\n"),
     ok: tests.every(({ ok }) => ok),
   };
 }

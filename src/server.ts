@@ -27,7 +27,7 @@ export async function createServer(deps: Deps, log: Log): Promise<McpServer> {
         description: tool.description,
         inputSchema: advertised(tool.input),
         outputSchema: advertised(tool.output),
-        annotations: { title: tool.title, ...tool.hints },
+        annotations: tool.hints,
       },
       (args: unknown, context: ServerContext) => answer(tool, args, context, deps, log),
     );
@@ -76,28 +76,46 @@ function progressOf({ mcpReq }: ServerContext): (stage: string) => void {
 
 /**
  * A schema as clients see it, which lets every value pass: a tool parses its own arguments, so that a wrong one is
- * answered in our words, and its own result.
+ * answered in our words, and its own result. A model reads the whole list at every turn, so what it can see in the
+ * result itself (the inside of nested objects, bounds) is left out of the schemas of results.
  */
 function advertised(schema: z.ZodObject) {
-  const convert = (io: "input" | "output") => () => {
-    const { $schema, ...json } = z.toJSONSchema(schema, {
-      io,
-      override: ({ jsonSchema }) => {
-        // Bounds of the number format, not of ours.
-        if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-        if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
-      },
-    });
-    return json;
-  };
+  const input = () => compact(z.toJSONSchema(schema, { io: "input", override: dropNumberFormat }));
+  const output = () =>
+    compact(
+      z.toJSONSchema(schema, {
+        io: "output",
+        override: ({ jsonSchema, path }) => {
+          for (const key of ["additionalProperties", "required", "minimum", "maximum"] as const) delete jsonSchema[key];
+          if (path.length > 0) delete jsonSchema.properties;
+          if (path.at(-1) !== "outcome") delete jsonSchema.enum;
+          const types = jsonSchema.anyOf?.map((option) => (typeof option === "object" ? option.type : undefined));
+          if (types?.every((type) => typeof type === "string")) {
+            delete jsonSchema.anyOf;
+            Object.assign(jsonSchema, { type: types });
+          }
+        },
+      }),
+    );
   return {
     "~standard": {
       version: 1 as const,
       vendor: "biometrics-mcp",
       validate: (value: unknown) => ({ value }),
-      jsonSchema: { input: convert("input"), output: convert("output") },
+      jsonSchema: { input, output },
     },
   };
+}
+
+/** The dialect is the protocol's own. */
+function compact({ $schema, ...json }: z.core.JSONSchema.BaseSchema): Record<string, unknown> {
+  return json;
+}
+
+/** Bounds of the number format, not of ours. */
+function dropNumberFormat({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }): void {
+  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
 }
 
 async function instructionsOf(deps: Deps): Promise<string> {

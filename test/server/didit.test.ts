@@ -48,7 +48,7 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
       images: [{ name: "image", mime: "image/jpeg", width: 320, height: 240 }],
     });
     expect(answer.content).toHaveLength(2);
-    expect(JSON.parse(answer.content[1]?.text ?? "")).toEqual(answer.structuredContent?.raw);
+    expect(JSON.parse(answer.content[1]?.text ?? "")).toEqual(answer.structuredContent?.["raw"]);
   });
 
   test("what is sent is what was asked, under a neutral name", async () => {
@@ -175,6 +175,6 @@ test("200 calls at once are all answered", async () => {
   const answers = await Promise.all(
     Array.from({ length: 200 }, (_, n) => server.call("check_liveness", { image_path: selfie, vendor_data: `u-${n}` })),
   );
-  const echoed = answers.map(({ structuredContent }) => structuredContent?.raw);
+  const echoed = answers.map(({ structuredContent }) => structuredContent?.["raw"]);
   expect(echoed).toMatchObject(Array.from({ length: 200 }, (_, n) => ({ vendor_data: `u-${n}` })));
 });

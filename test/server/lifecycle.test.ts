@@ -91,8 +91,8 @@ test.each(ERAS)("every tool says all four hints and both schemas, in $era", asyn
   const tools = await server.listTools();
   expect(tools.map(({ name }) => name).slice(0, 3)).toEqual(["check_liveness", "match_faces", "search_face"]);
   for (const { name, annotations, inputSchema, outputSchema, title } of tools) {
+    expect(title, name).toMatch(/^[A-Z]/);
     expect(annotations, name).toMatchObject({
-      title,
       readOnlyHint: expect.any(Boolean),
       destructiveHint: expect.any(Boolean),
       idempotentHint: expect.any(Boolean),

@@ -54,7 +54,7 @@ export interface Setup {
 
 /** Nothing of the developer's own environment: no key that could leak in, no home to read from. */
 export function cleanEnvironment(home: string, env: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return { PATH: process.env.PATH ?? "", HOME: home, BIOMETRICS_DATA_DIR: join(home, "data"), ...env };
+  return { PATH: process.env["PATH"] ?? "", HOME: home, BIOMETRICS_DATA_DIR: join(home, "data"), ...env };
 }
 
 export interface Era {

@@ -5,6 +5,6 @@ import { join } from "node:path";
 /** Every temporary folder of a test run lies in one, which goes when the run ends, however it ends. */
 export function setup(): () => void {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), "biometrics-test-"));
-  process.env.TMPDIR = folder;
+  process.env["TMPDIR"] = folder;
   return () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 }

@@ -71,18 +71,23 @@ interface StandInOptions {
   readonly routes?: readonly Route[];
   /** For a benchmark: reads the request, checks nothing, answers this. */
   readonly blindly?: Answer;
+  /** And lets it wait so long. */
+  readonly thinkingMs?: number;
 }
 
 /** A real HTTP server in the place of a provider's API, on the loopback, which checks and records what it is sent. */
 export async function standIn(options: StandInOptions = {}): Promise<StandIn> {
-  const { apiKey = API_KEY, routes = diditRoutes(apiKey), port = 0, blindly } = options;
+  const { apiKey = API_KEY, routes = diditRoutes(apiKey), port = 0, blindly, thinkingMs = 0 } = options;
   const received: Received[] = [];
   const planned: Behaviour[] = [];
   let standing: Behaviour | undefined;
 
   async function serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
     if (blindly !== undefined) {
-      message.resume().on("end", () => reply(response, blindly));
+      message.resume().on("end", () => {
+        if (thinkingMs === 0) reply(response, blindly);
+        else setTimeout(reply, thinkingMs, response, blindly);
+      });
       return;
     }
     const behaviour = planned.shift() ?? standing ?? {};

@@ -1,0 +1,49 @@
+import type { Image } from "../../image.ts";
+import { toEmbedding } from "./pipeline/embed.ts";
+import type { MainFace, Reading } from "./pipeline/read.ts";
+import { Shared } from "./shared.ts";
+import { workerClient } from "./worker-client.ts";
+
+export interface EngineOptions {
+  /** The worker's program. Default: beside this one, where the build puts it. */
+  readonly worker?: URL | undefined;
+  /** The folder of the networks. Default: `models` beside this program. */
+  readonly models?: URL | undefined;
+}
+
+/** Where the faces of images are found and measured: a thread of its own behind promises. */
+export interface Engine {
+  /** Once per image, however many checks ask. */
+  read(image: Image, options: { readonly rotate: boolean; readonly signal: AbortSignal }): Promise<Reading>;
+  /** The unit vector of a face and its mirror image together: surer than that of the face alone, at twice the cost. */
+  embed(face: MainFace, signal: AbortSignal): Promise<Float32Array>;
+  /** The probability 0..1 that the face is live. */
+  spoof(face: MainFace, signal: AbortSignal): Promise<number>;
+  /** Loads and tries all networks; the name of the runtime. */
+  probe(signal: AbortSignal): Promise<string>;
+  close(): Promise<void>;
+}
+
+export function startEngine({
+  worker = new URL("./worker.js", import.meta.url),
+  models = new URL("./models/", import.meta.url),
+}: EngineOptions): Engine {
+  const client = workerClient(worker, { models: models.href });
+  const upright = new Shared<Image, Reading>();
+  const turned = new Shared<Image, Reading>();
+  const embeddings = new Shared<MainFace, Float32Array>();
+  const spoofs = new Shared<MainFace, number>();
+  return {
+    read: (image, { rotate, signal }) =>
+      (rotate ? turned : upright).get(image, signal, (stop) =>
+        client.call("read", { bytes: image.bytes, rotate }, stop),
+      ),
+    embed: (face, signal) =>
+      embeddings.get(face, signal, async (stop) =>
+        toEmbedding(face.embedding, await client.call("embedMirrored", face.aligned, stop)),
+      ),
+    spoof: (face, signal) => spoofs.get(face, signal, (stop) => client.call("spoof", face.surroundings, stop)),
+    probe: (signal) => client.call("probe", null, signal),
+    close: () => client.close(),
+  };
+}

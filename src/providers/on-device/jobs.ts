@@ -1,0 +1,68 @@
+import { inspect } from "node:util";
+import { CheckError } from "../../errors.ts";
+import type { Answer, Job, Operations } from "./messages.ts";
+import { MODELS, type ModelName } from "./models.ts";
+import { decode } from "./pipeline/decode.ts";
+import { liveProbability, toLivenessInput } from "./pipeline/liveness.ts";
+import { mirror } from "./pipeline/raster.ts";
+import { anglesToTry, embed, type Run, read, take } from "./pipeline/read.ts";
+import { type EngineFiles, openRuntime } from "./runtime.ts";
+
+/** The worker's side: takes a job, answers it. */
+export function openWorkshop(files: EngineFiles): (job: Job) => Promise<Answer> {
+  const runtime = openRuntime(files);
+  const inTurn = queue();
+
+  /** The operations for one job, which stop before their next step once it is cancelled. */
+  function operations(stop: Job["stop"]): Operations {
+    const goOn = () => {
+      if (Atomics.load(stop, 0) !== 0) throw new CheckError("cancelled", "The call was cancelled.");
+    };
+    const run: Run = (model, input) => {
+      goOn();
+      return runtime.run(model, input);
+    };
+    return {
+      async read({ bytes, rotate }) {
+        goOn();
+        // Decoding uses a thread of its own, so it goes on while the job before this one uses the networks.
+        const loading = runtime.load("detect", "landmark", "feature");
+        loading.catch(() => {}); // told below
+        const decoded = await decode(bytes);
+        await loading;
+        return inTurn(() => read(decoded, run, anglesToTry(rotate)));
+      },
+      embedMirrored: (aligned) => inTurn(() => embed(mirror(aligned), run)),
+      spoof: (surroundings) =>
+        inTurn(async () => liveProbability(take(await run("liveness", toLivenessInput(surroundings)), "output"))),
+      probe: () =>
+        inTurn(async () => {
+          for (const model of Object.keys(MODELS) as ModelName[]) {
+            const shape: readonly number[] = MODELS[model].input;
+            await run(model, new Float32Array(shape.reduce((size, side) => size * side)));
+          }
+          return runtime.name();
+        }),
+    };
+  }
+
+  return async ({ id, operation, input, stop }) => {
+    try {
+      const work = operations(stop)[operation] as (input: Job["input"]) => Promise<unknown>;
+      return { id, output: await work(input) };
+    } catch (thrown) {
+      const { code, message, next, cause } = CheckError.from(thrown);
+      return { id, failure: { code, message, next, cause: inspect(cause) } };
+    }
+  };
+}
+
+/** One piece of work after the other, in the order in which they came. */
+function queue(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const result = last.then(work);
+    last = result.catch(() => {});
+    return result;
+  };
+}

@@ -201,7 +201,7 @@ export function httpClient(options: HttpOptions): HttpClient {
         throw new CheckError("timeout", `${provider} did not answer within ${timeoutMs / 1000} s.`, { cause });
       } finally {
         clearTimeout(timer);
-        (() => {})("abort", stop);
+        call.signal.removeEventListener("abort", stop);
       }
     },
     // Not close(): it would wait for a service that does not answer.

@@ -21,7 +21,7 @@ export const FAILURES = {
   unauthorized: { next: "Ask the user to check the API key and its permissions.", retryable: false },
   no_credit: { next: "Tell the user that the account is out of credits, then repeat the check.", retryable: false },
   rate_limited: { next: "Wait, then repeat the call once.", retryable: true },
-  timeout: {
+  no_answer: {
     next: "Nothing was decided. The service may have counted the call, so ask the user before repeating it.",
     retryable: false,
   },

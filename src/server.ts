@@ -1,7 +1,13 @@
-import { type CallToolResult, McpServer, type ServerContext } from "@modelcontextprotocol/server";
+import {
+  type CallToolResult,
+  type InputRequiredResult,
+  McpServer,
+  type ServerContext,
+} from "@modelcontextprotocol/server";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
 import * as z from "zod";
 import { CheckError } from "./errors.ts";
+import { type LinkOffers, linkOffers } from "./links.ts";
 import type { Log } from "./log.ts";
 import { render } from "./render.ts";
 import type { Deps, Tool } from "./tools/define.ts";
@@ -10,12 +16,18 @@ import { TOOLS } from "./tools/index.ts";
 /** Tools and texts change with the version alone. */
 const LIST_TTL_MS = 3_600_000;
 
-/** The only module that knows MCP. One server for one connection; `deps` may be shared. */
-export async function createServer(deps: Deps, log: Log): Promise<McpServer> {
+/** Makes a server for each connection; what they share is made once. */
+export function serverFactory(deps: Deps, log: Log): () => Promise<McpServer> {
+  const links = linkOffers();
+  return () => createServer(deps, log, links);
+}
+
+async function createServer(deps: Deps, log: Log, links: LinkOffers): Promise<McpServer> {
   const server = new McpServer(
     { name: "biometrics", title: "Biometric checks", version: deps.version },
     {
       instructions: await instructionsOf(deps),
+      requestState: { verify: (state, context) => links.verify(state, context) },
       cacheHints: { "tools/list": { ttlMs: LIST_TTL_MS, cacheScope: "public" } },
     },
   );
@@ -29,27 +41,37 @@ export async function createServer(deps: Deps, log: Log): Promise<McpServer> {
         outputSchema: advertised(tool.output),
         annotations: tool.hints,
       },
-      (args: unknown, context: ServerContext) => answer(tool, args, context, deps, log),
+      (args: unknown, context: ServerContext) =>
+        answer(tool, args, context, { deps, log, links, capabilities: () => server.server.getClientCapabilities() }),
     );
   }
   return server;
+}
+
+interface Front {
+  readonly deps: Deps;
+  readonly log: Log;
+  readonly links: LinkOffers;
+  /** As the client declared them when it connected; a client of 2026 declares them with every request. */
+  readonly capabilities: () => unknown;
 }
 
 async function answer(
   tool: Tool,
   args: unknown,
   context: ServerContext,
-  deps: Deps,
-  log: Log,
-): Promise<CallToolResult> {
+  { deps, log, links, capabilities }: Front,
+): Promise<CallToolResult | InputRequiredResult> {
   const { signal } = context.mcpReq;
   try {
+    const answered = links.resumed(context);
+    if (answered !== undefined) return succeed(answered);
     const result = await tool.call(args, { ...deps, signal, onStage: progressOf(context) });
-    const { text, raw } = render(result);
-    const content = [text, ...(raw === undefined ? [] : [raw])].map((text) => ({ type: "text" as const, text }));
-    return { content, structuredContent: result };
+    const link = tool.link(result);
+    const offer = link && (await links.offer(link, result, context, capabilities()));
+    return offer ?? succeed(result);
   } catch (thrown) {
-    const error = CheckError.from(thrown);
+    const error = signal.aborted ? new CheckError("cancelled", "The call was cancelled.") : CheckError.from(thrown);
     log(`${tool.name} failed, ${error.code}`, error.cause ?? error.message);
     return {
       isError: true,
@@ -61,6 +83,12 @@ async function answer(
       },
     };
   }
+}
+
+function succeed(result: Readonly<Record<string, unknown>>): CallToolResult {
+  const { text, raw } = render(result);
+  const content = [text, ...(raw === undefined ? [] : [raw])].map((text) => ({ type: "text" as const, text }));
+  return { content, structuredContent: { ...result } };
 }
 
 /** Progress is sent where the client asked for it, and a client that has gone does not fail the check. */
@@ -136,7 +164,7 @@ async function instructionsOf(deps: Deps): Promise<string> {
 /** Serves one client over stdin and stdout until either ends, or `signal` aborts. */
 export async function serveOverStdio(deps: Deps, log: Log, signal: AbortSignal): Promise<void> {
   const transport = new StdioServerTransport();
-  const handle = serveStdio(() => createServer(deps, log), {
+  const handle = serveStdio(serverFactory(deps, log), {
     transport,
     onerror: (error) => log("protocol", error),
   });

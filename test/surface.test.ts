@@ -18,7 +18,8 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^providers\//, /^(errors|warnings|untrusted|image|provider)\.ts$|^providers\/(?!index)/],
   [/^tools\//, /^(errors|untrusted|warnings|image|provider|decision)\.ts$|^tools\//],
   [/^app\.ts$/, /^(config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
-  [/^server\.ts$/, /^(errors|log|render)\.ts$|^tools\/(define|index)\.ts$/],
+  [/^links\.ts$/, /^tools\/define\.ts$/],
+  [/^server\.ts$/, /^(errors|log|links|render)\.ts$|^tools\/(define|index)\.ts$/],
   [/^doctor\.ts$/, /^(app|errors)\.ts$|^tools\/get-setup\.ts$/],
   [/^(serve|cli|main)\.ts$/, /./],
 ];
@@ -33,7 +34,7 @@ test.each(sources)("%s imports only what is below it", (file) => {
 });
 
 test.each([
-  ["the MCP SDK", /"@modelcontextprotocol\//, ["server.ts"]],
+  ["the MCP SDK", /"@modelcontextprotocol\//, ["http.ts", "links.ts", "server.ts"]],
   ["the real process environment", /process\.env/, ["main.ts"]],
   ["standard output", /process\.stdout/, ["main.ts", "server.ts"]],
 ])("only one place knows %s", (_what, pattern, expected) => {

@@ -198,7 +198,7 @@ export function httpClient(options: HttpOptions): HttpClient {
         const cause = describeError(thrown, secretsOf(options, call));
         if (call.signal.aborted) throw new CheckError("cancelled", `The call of ${provider} was cancelled.`, { cause });
         if (!limit.signal.aborted) throw new CheckError("internal", `The call of ${provider} failed.`, { cause });
-        throw new CheckError("timeout", `${provider} did not answer within ${timeoutMs / 1000} s.`, { cause });
+        throw new CheckError("no_answer", `${provider} did not answer within ${timeoutMs / 1000} s.`, { cause });
       } finally {
         clearTimeout(timer);
         call.signal.removeEventListener("abort", stop);

@@ -37,6 +37,13 @@ export interface Hints {
   readonly openWorldHint: boolean;
 }
 
+/** A page for a person to open. */
+export interface Link {
+  readonly url: string;
+  /** Why, in one sentence. */
+  readonly message: string;
+}
+
 interface ToolSpec<I extends z.ZodRawShape, O extends z.ZodObject> {
   readonly name: string;
   readonly title: string;
@@ -45,6 +52,10 @@ interface ToolSpec<I extends z.ZodRawShape, O extends z.ZodObject> {
   /** Every result has a `summary`: one or two sentences for a person. */
   readonly output: O;
   readonly hints: Hints;
+  /** The link of a result, which clients that can do so offer to open. */
+  link?(result: z.output<O>): Link;
+  /** Arguments that the command line reads without showing them, never from its arguments. */
+  readonly secrets?: readonly (keyof I & string)[];
   run(args: z.output<z.ZodObject<I>>, context: ToolContext): Promise<z.input<O>>;
 }
 
@@ -56,16 +67,20 @@ export interface Tool {
   readonly input: z.ZodObject;
   readonly output: z.ZodObject;
   readonly hints: Hints;
+  readonly secrets: readonly string[];
+  link(result: Readonly<Record<string, unknown>>): Link | undefined;
   /** @throws CheckError, `invalid_input` for arguments that do not fit. */
   call(args: unknown, context: ToolContext): Promise<Record<string, unknown>>;
 }
 
 export function defineTool<I extends z.ZodRawShape, O extends z.ZodObject>(spec: ToolSpec<I, O>): Tool {
-  const { run, ...rest } = spec;
+  const { run, link, ...rest } = spec;
   const input = z.strictObject(spec.input); // a misspelt threshold is an error, not a default
   return {
     ...rest,
     input,
+    secrets: spec.secrets ?? [],
+    link: (result) => link?.(spec.output.parse(result)),
     async call(args, context) {
       const parsed = input.safeParse(args ?? {});
       if (!parsed.success) {

@@ -81,7 +81,7 @@ test("an abort through the proxy closes the connection to the service", async ()
   const { api } = await setUp();
   const { provider } = await setUp({ baseUrl: api.url, proxy: { url: `http://${proxy.address}` }, timeoutMs: 300 });
   api.always({ hang: true });
-  expect(await refusal(provider.checkLiveness(await photo(), calm))).toMatchObject({ code: "timeout" });
+  expect(await refusal(provider.checkLiveness(await photo(), calm))).toMatchObject({ code: "no_answer" });
   expect(await api.received[0]?.abandoned).toBe(true);
   expect(api.received).toHaveLength(1);
 });

@@ -69,9 +69,8 @@ const NETWORK_FAULTS: readonly NetworkFault[] = [
 
 /** All else, a reset above all: the request may have arrived. */
 const DROPPED: Omit<NetworkFault, "codes"> = {
-  code: "unavailable",
-  what: "dropped the connection before it had answered; nothing was decided",
-  next: "The service may have counted the call all the same, so ask the user before repeating it.",
+  code: "no_answer",
+  what: "dropped the connection before it had answered",
 };
 
 /** Why there is no answer. */

@@ -26,6 +26,8 @@ export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
   readonly signal: AbortSignal;
+  /** From BIOMETRICS_PASSWORD, or typed without being shown; undefined where neither is to be had. */
+  readonly readPassword: (prompt: string) => Promise<string | undefined>;
   /** The environment with the settings that were given as flags laid over it. */
   readonly configure: (flags: Readonly<Record<string, string>>) => Config;
 }
@@ -82,6 +84,10 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
     .filter(([, value]) => value !== undefined);
   return withApp(command, terminal, async (app) => {
     const context = { ...app, signal: terminal.signal, onStage: () => {} };
+    for (const name of tool.secrets) {
+      const secret = await terminal.readPassword(`${name} (empty: a strong one is made)`);
+      if (secret !== undefined) given.push([name, secret]);
+    }
     const result = await tool.call(Object.fromEntries(given), context);
     terminal.print(isJson(command) ? JSON.stringify(result) : render(result).text);
     return EXIT[outcomeOf(result) ?? "approved"];
@@ -142,9 +148,10 @@ const inputSchema = z.object({
   ),
 });
 
-function inputsOf({ input }: Tool): Input[] {
+function inputsOf({ input, secrets }: Tool): Input[] {
   const { required, properties } = inputSchema.parse(z.toJSONSchema(input, { io: "input" }));
-  return Object.entries(properties).map(([name, { type, enum: choices, description }]) => ({
+  const shown = Object.entries(properties).filter(([name]) => !secrets.includes(name));
+  return shown.map(([name, { type, enum: choices, description }]) => ({
     name,
     flag: SHORT_NAMES[name] ?? kebab(name),
     type,

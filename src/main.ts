@@ -5,7 +5,10 @@ import { createLog } from "./log.ts";
 // Whoever prints by console, a dependency say, must not print between protocol frames.
 globalThis.console = new Console(process.stderr, process.stderr);
 
-const secrets = SECRET_SETTINGS.map((name) => process.env[name]?.trim() ?? "").filter((secret) => secret.length >= 8);
+const password = process.env["BIOMETRICS_PASSWORD"];
+const secrets = [password, ...SECRET_SETTINGS.map((name) => process.env[name]?.trim())].filter(
+  (secret): secret is string => secret !== undefined && secret.length >= 8,
+);
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => interrupted.abort());
 
@@ -13,6 +16,13 @@ const terminal = {
   log: createLog((text) => process.stderr.write(text), secrets),
   print: (text: string) => process.stdout.write(`${text}\n`),
   signal: interrupted.signal,
+  readPassword: async (message: string) => {
+    if (password !== undefined || !process.stdin.isTTY) return password;
+    const { default: ask } = await import("@inquirer/password");
+    // Standard output is for the result.
+    const typed = await ask({ message }, { output: process.stderr, signal: interrupted.signal });
+    return typed === "" ? undefined : typed;
+  },
   configure: (flags: Readonly<Record<string, string>>) => readConfig({ ...process.env, ...flags }),
 };
 

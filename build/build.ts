@@ -1,4 +1,4 @@
-import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -35,9 +35,11 @@ await chmod(main, 0o755);
 await mkdir(join(dist, "models"), { recursive: true });
 for (const name of Object.keys(MODELS) as ModelName[]) await copyModel(name);
 await copyFile(join(packages, "onnxruntime-web/dist", WASM), join(dist, WASM));
+await rm(join(dist, "skills"), { recursive: true, force: true }); // a page that was renamed would still be served
+await cp(join(root, "skills"), join(dist, "skills"), { recursive: true });
 
 // Removed last, and not all of dist beforehand: a program that runs meanwhile finds its files.
-const made = new Set([...Object.keys(metafile.outputs).map((output) => basename(output)), "models", WASM]);
+const made = new Set([...Object.keys(metafile.outputs).map((output) => basename(output)), "models", "skills", WASM]);
 for (const file of await readdir(dist)) {
   if (!made.has(file)) await rm(join(dist, file), { recursive: true, force: true });
 }

@@ -1,7 +1,7 @@
 import { access, constants } from "node:fs/promises";
 import packageJson from "../package.json" with { type: "json" };
 import type { Config } from "./config.ts";
-import { type Folders, loadImage } from "./image.ts";
+import { type Folders, loadImage, readLocalFile } from "./image.ts";
 import { openProviders } from "./providers/index.ts";
 import type { Deps } from "./tools/define.ts";
 
@@ -22,6 +22,8 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       return { name, reason, apiKey: apiKey === undefined ? null : `ends in ${apiKey.slice(-4)}` };
     },
     loadImage: (path, limits) => loadImage(path, folders, limits),
+    loadFile: (path, limits) => readLocalFile(path, folders, limits),
+    linkface: () => providers.linkface(),
     folders: () =>
       Promise.all(
         config.imageFolders.map(async (path) => {
@@ -39,5 +41,14 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
 /** An app whose configuration is wrong: every tool is there and answers with what to correct. */
 export function brokenApp(fault: unknown): App {
   const fail = () => Promise.reject(fault);
-  return { version: VERSION, provider: fail, choice: fail, loadImage: fail, folders: fail, close: async () => {} };
+  return {
+    version: VERSION,
+    provider: fail,
+    choice: fail,
+    loadImage: fail,
+    loadFile: fail,
+    linkface: fail,
+    folders: fail,
+    close: async () => {},
+  };
 }

@@ -5,6 +5,7 @@ import { type App, openApp, VERSION } from "./app.ts";
 import { type Config, SECRET_SETTINGS, SETTINGS, type Setting } from "./config.ts";
 import { diagnose } from "./doctor.ts";
 import { CheckError } from "./errors.ts";
+import type { Folders } from "./image.ts";
 import type { Log } from "./log.ts";
 import { render } from "./render.ts";
 import { serve } from "./serve.ts";
@@ -62,9 +63,18 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       return ok ? EXIT.approved : EXIT.error;
     });
   });
-  const server = program.command("serve").description("Serve MCP over stdio: what happens without a command.");
+  const server = program
+    .command("serve")
+    .description("Serve MCP over stdio: what happens without a command. With --http, over Streamable HTTP.")
+    .option("--http", "serve clients that connect to an address, which is told on stderr")
+    .option("--port <number>", `with --http: the port, 0 for any that is free (${HTTP_PORT})`, toPort)
+    .option("--host <host>", "with --http: the address to listen at (127.0.0.1: this machine alone)")
+    .option("--name <host...>", "with --http: other names of this machine that clients may use");
   withSettings(server).action(async () => {
-    await serve(() => configOf(server, terminal), terminal);
+    const { http, host, port, name }: HttpFlags = server.opts();
+    if (http === true) exitCode = await serveHttp(server, terminal, { host, port, name });
+    else if ((host ?? port ?? name) === undefined) await serve(() => configOf(server, terminal), terminal);
+    else server.error("error: --port, --host and --name go with --http", { exitCode: EXIT.usage });
   });
 
   try {
@@ -99,13 +109,30 @@ function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefin
   return outcome === "approved" || outcome === "review" || outcome === "declined" ? outcome : undefined;
 }
 
+/** Serves until the operator ends it. A fault of the configuration is told here: nobody sees it but the operator. */
+function serveHttp(command: Command, terminal: Terminal, flags: HttpFlags): Promise<number> {
+  const { host = "127.0.0.1", port = HTTP_PORT, name: names = [] } = flags;
+  const work = async (app: App, { httpToken: token }: Config) => {
+    const { serveOverHttp } = await import("./http.ts");
+    await serveOverHttp(app, { host, port, names, token }, terminal);
+    return EXIT.approved;
+  };
+  return withApp(command, terminal, work, ({ imageFolders }) => imageFolders);
+}
+
 /** Opens what a command needs and closes it again. What it throws is told on stderr, with --json on stdout too. */
-async function withApp(command: Command, terminal: Terminal, work: (app: App) => Promise<number>): Promise<number> {
+async function withApp(
+  command: Command,
+  terminal: Terminal,
+  work: (app: App, config: Config) => Promise<number>,
+  // A path on the command line is the user's own word: its file may be read wherever it lies.
+  foldersOf: (config: Config) => Folders = () => "anywhere",
+): Promise<number> {
   let app: App | undefined;
   try {
-    // A path on the command line is the user's own word: its file may be read wherever it lies.
-    app = openApp(configOf(command, terminal), "anywhere");
-    return await work(app);
+    const config = configOf(command, terminal);
+    app = openApp(config, foldersOf(config));
+    return await work(app, config);
   } catch (thrown) {
     const error = CheckError.from(thrown);
     const { code, message, next, retryable, retryAfterSeconds } = error;
@@ -177,6 +204,22 @@ function declare(command: Command, { flag, type, choices, description, isRequire
   if (choices !== undefined) option.choices(choices);
   if (type !== "string") option.argParser(toNumber);
   command.addOption(option);
+}
+
+interface HttpFlags {
+  readonly http?: true | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly name?: readonly string[] | undefined;
+}
+
+/** What no known service uses. */
+const HTTP_PORT = 4477;
+
+function toPort(text: string): number {
+  const port = toNumber(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError("A port is 0 to 65535.");
+  return port;
 }
 
 function toNumber(text: string): number {

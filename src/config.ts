@@ -19,6 +19,7 @@ export const SETTINGS = {
   BIOMETRICS_DATA_DIR: "where the gallery is kept (the data folder of the platform)",
   BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
   BIOMETRICS_TIMEOUT_MS: "how long a call to a provider may take, in milliseconds (60000)",
+  BIOMETRICS_HTTP_TOKEN: "the bearer token that clients of serve --http send, 32 characters or more (one for each run)",
   HTTPS_PROXY: "the proxy for calls to providers",
   NO_PROXY: "hosts that are called without the proxy",
 } as const;
@@ -30,6 +31,7 @@ export const SECRET_SETTINGS: readonly Setting[] = [
   "LINKFACE_API_ID",
   "LINKFACE_API_SECRET",
   "BIOMETRICS_GALLERY_URL",
+  "BIOMETRICS_HTTP_TOKEN",
   "HTTPS_PROXY",
 ];
 
@@ -56,6 +58,7 @@ export interface Config {
   readonly dataFolder: string;
   readonly galleryUrl: string | undefined;
   readonly timeoutMs: number;
+  readonly httpToken: string | undefined;
   readonly proxy: Proxy | undefined;
 }
 
@@ -92,6 +95,7 @@ export function readConfig(environment: Environment): Config {
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,
+    httpToken: settings.BIOMETRICS_HTTP_TOKEN,
     proxy:
       settings.HTTPS_PROXY === undefined ? undefined : { url: settings.HTTPS_PROXY, noProxy: settings.NO_PROXY ?? "" },
   });
@@ -157,6 +161,12 @@ const settingsSchema = z.object({
     .min(1000, { error: "must be at least 1000" })
     .max(600_000, { error: "must be at most 600000" })
     .default(60_000),
+  BIOMETRICS_HTTP_TOKEN: z
+    .string()
+    .regex(/^[A-Za-z0-9._~+/-]{32,512}=*$/, {
+      error: "must be 32 to 512 letters, digits or . _ ~ + / - (openssl rand -hex 32 makes one)",
+    })
+    .optional(),
   HTTPS_PROXY: z.url({ protocol: /^https?$/, error: "must be an http or https address" }).optional(),
   NO_PROXY: z.string().optional(),
 });

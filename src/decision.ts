@@ -160,9 +160,10 @@ export function sumUp(subject: Subject, steps: readonly Decision[], planned: num
 }
 
 /** Does the score bear the verdict out? */
-function unsupported({ score, threshold }: Report): Outcome {
+function unsupported({ score, threshold, passesAtThreshold = false }: Report): Outcome {
   if (score === null) return "review";
-  return threshold !== null && score <= threshold ? "review" : "approved";
+  if (threshold === null || score > threshold) return "approved";
+  return passesAtThreshold && score === threshold ? "approved" : "review";
 }
 
 function explain(report: Report): Decision["warnings"] {
@@ -201,15 +202,19 @@ const MATCH_BANDS: readonly (readonly [number, string])[] = [
 ];
 
 /** One or two sentences for a person. */
-function summarise({ check, provider }: Subject, outcome: Outcome, { score, threshold }: Report): string {
+function summarise({ check, provider }: Subject, outcome: Outcome, report: Report): string {
+  const { score, threshold, passesAtThreshold, note } = report;
   const band = check === "face_match" && score !== null ? MATCH_BANDS.find(([from]) => score >= from)?.[1] : undefined;
   const facts = [
-    score === null ? "no score" : `score ${show(score)} of 100${band === undefined ? "" : `, ${band}`}`,
-    ...(threshold === null ? [] : [`declines at or below ${show(threshold)}`]),
+    score === null
+      ? "no score"
+      : `score ${showBeside(score, threshold)} of 100${band === undefined ? "" : `, ${band}`}`,
+    ...(threshold === null ? [] : [`declines ${passesAtThreshold ? "" : "at or "}below ${show(threshold)}`]),
   ];
   const head = `${CHECK_TITLE[check]} by ${PROVIDER_TITLE[provider]}: ${VERDICT[outcome]} (${facts.join("; ")}).`;
   const isScreen = check === "liveness" && provider === "on-device" && outcome === "review" && score !== null;
-  return isScreen ? `${head} No sign of spoofing was found, which is a screening and not a certificate.` : head;
+  if (isScreen) return `${head} No sign of spoofing was found, which is a screening and not a certificate.`;
+  return note === undefined ? head : `${head} ${note}`;
 }
 
 function summariseSearch(
@@ -237,6 +242,9 @@ function summariseSearch(
 
 const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const show = (n: number) => String(Math.round(n * 10) / 10);
+/** Not rounded where that would put it on a threshold that it misses. */
+const showBeside = (score: number, threshold: number | null) =>
+  threshold !== null && show(score) === show(threshold) ? String(score) : show(score);
 
 function nextSteps(outcome: Outcome, warnings: Decision["warnings"]): string[] {
   const advice = [...new Set(warnings.map((warning) => warning.advice))];

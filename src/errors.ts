@@ -81,7 +81,7 @@ export class CheckError extends Error {
     return new CheckError("internal", "The server failed unexpectedly.", { cause: thrown });
   }
 
-  toText(): string {
-    return `Error [${this.code}]: ${this.message}\nNext: ${this.next}`;
+  toText(next: string = this.next): string {
+    return `Error [${this.code}]: ${this.message}\nNext: ${next}`;
   }
 }

@@ -62,12 +62,12 @@ const rejected = (why: string, cause?: unknown) => new CheckError("image_rejecte
  *   not leak), `image_rejected` for a file that is there but is no image we can use, `invalid_input` for what is no path.
  */
 export async function loadImage(path: string, folders: Folders, limits: ImageLimits): Promise<Image> {
-  return toImage(await readLocalFile(path, folders, { maxBytes: limits.maxBytes, noun: "image" }), limits);
+  return toImage(await readLocalFile(path, folders, { maxBytes: limits.maxBytes, noun: "an image" }), limits);
 }
 
-interface FileLimits {
+export interface FileLimits {
   readonly maxBytes: number;
-  /** What the sentences of a refusal call it. */
+  /** What it holds, as the sentences of a refusal say it. */
   readonly noun: string;
 }
 
@@ -80,7 +80,7 @@ export async function readLocalFile(
   const real = await locate(toAbsolute(path), folders);
   // A device can act on being opened, so what is no regular file is not opened; the handle is asked again below.
   const named = await lstat(real, { bigint: true }).catch(() => undefined);
-  if (named?.isDirectory()) throw rejected(`That path is a folder, not an ${noun} file.`);
+  if (named?.isDirectory()) throw rejected(`That path is a folder, not a file with ${noun}.`);
   if (named !== undefined && !named.isFile()) throw rejected("That path is not a regular file.");
   // Windows has neither flag. Non-blocking, or a FIFO swapped in here would hang us.
   const flags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);

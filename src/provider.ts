@@ -12,7 +12,11 @@ export interface Report {
   readonly score: number | null;
   /** The threshold that was applied, 0..100: at or below it declines. null where the check has none. */
   readonly threshold: number | null;
+  /** The provider takes a score that equals the threshold for a pass. */
+  readonly passesAtThreshold?: boolean;
   readonly warnings: readonly Warning[];
+  /** What the provider's own scale means here, in our words: ends the summary. */
+  readonly note?: string;
   /** The provider's own id of this call, for its support; null when it gave none. */
   readonly reference: string | null;
   /** The provider's JSON, untouched. */

@@ -39,6 +39,18 @@ export const WARNINGS = {
     meaning: "The image looks like an attack on the check: a print, a screen, a mask or a generated face.",
     advice: "Treat as possible fraud. Do not coach the person through another attempt; have a person look at the case.",
   },
+  HIGH_HACK_SCORE: {
+    effect: "review",
+    action: "review",
+    meaning: "The liveness data may come from an attack: its hack score is raised, but too low to be sure.",
+    advice: "Review: a person looks at the case before anybody relies on it.",
+  },
+  NO_HACK_SCORE: {
+    effect: "review",
+    action: "review",
+    meaning: "The provider gave no hack score, so nothing says whether the liveness data comes from a live person.",
+    advice: "Review: a person looks at the case, or the check is made again with liveness data recorded anew.",
+  },
   FACE_IN_BLOCKLIST: {
     effect: "declined",
     action: "fraud",

@@ -19,7 +19,11 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^tools\//, /^(errors|untrusted|warnings|image|provider|decision)\.ts$|^tools\//],
   [/^app\.ts$/, /^(config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
   [/^links\.ts$/, /^tools\/define\.ts$/],
-  [/^server\.ts$/, /^(errors|log|links|render)\.ts$|^tools\/(define|index)\.ts$/],
+  [/^prompts\.ts$/, /^untrusted\.ts$/],
+  [/^skills\.ts$/, /^$/],
+  [/^server\.ts$/, /^(errors|log|links|prompts|render|skills)\.ts$|^tools\/(define|index)\.ts$/],
+  [/^sessions\.ts$/, /^$/],
+  [/^http\.ts$/, /^(errors|log|server|sessions)\.ts$|^tools\/define\.ts$/],
   [/^doctor\.ts$/, /^(app|errors)\.ts$|^tools\/get-setup\.ts$/],
   [/^(serve|cli|main)\.ts$/, /./],
 ];
@@ -34,7 +38,7 @@ test.each(sources)("%s imports only what is below it", (file) => {
 });
 
 test.each([
-  ["the MCP SDK", /"@modelcontextprotocol\//, ["http.ts", "links.ts", "server.ts"]],
+  ["the MCP SDK", /"@modelcontextprotocol\//, ["http.ts", "links.ts", "server.ts", "sessions.ts", "skills.ts"]],
   ["the real process environment", /process\.env/, ["main.ts"]],
   ["standard output", /process\.stdout/, ["main.ts", "server.ts"]],
 ])("only one place knows %s", (_what, pattern, expected) => {

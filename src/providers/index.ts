@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import type { Config } from "../config.ts";
-import type { Provider, ProviderName } from "../provider.ts";
 import { CheckError } from "../errors.ts";
+import type { LivenessSelfie } from "../liveness-selfie.ts";
+import type { Provider, ProviderName } from "../provider.ts";
 
 export interface Chosen {
   readonly name: ProviderName;
@@ -14,11 +15,14 @@ export interface Providers {
   choose(): Promise<Chosen>;
   /** @throws CheckError `unauthorized` where the chosen provider has no key. */
   current(): Promise<Provider>;
+  /** @throws CheckError `unauthorized` without credentials. */
+  linkface(): Promise<LivenessSelfie>;
   close(): Promise<void>;
 }
 
 export function openProviders(config: Config): Providers {
-  const opened = new Map<string, Promise<Provider>>();
+  const providers = openings<Provider>();
+  const linkfaces = openings<LivenessSelfie>();
   const choose = async (): Promise<Chosen> => {
     const { apiKey } = config.didit;
     if (config.provider === "on-device") return { name: "on-device", reason: "BIOMETRICS_PROVIDER says so", apiKey };
@@ -31,15 +35,28 @@ export function openProviders(config: Config): Providers {
     choose,
     async current() {
       const { name, apiKey } = await choose();
-      const id = name === "didit" ? `didit ${apiKey}` : name;
+      return name === "didit"
+        ? providers.get(`didit ${apiKey}`, () => openDidit(config, apiKey))
+        : providers.get(name, () => openOnDevice(config));
+    },
+    linkface: () => linkfaces.get("linkface", () => openLinkface(config)),
+    close: async () => void (await Promise.all([providers.close(), linkfaces.close()])),
+  };
+}
+
+/** Opens each thing once. What failed to open is forgotten, so that it can be tried again. */
+function openings<T extends { close(): Promise<void> }>() {
+  const opened = new Map<string, Promise<T>>();
+  return {
+    get(id: string, open: () => Promise<T>): Promise<T> {
       const known = opened.get(id);
       if (known !== undefined) return known;
-      const opening = name === "didit" ? openDidit(config, apiKey) : openOnDevice(config);
+      const opening = open();
       opened.set(id, opening);
-      opening.catch(() => opened.delete(id)); // a failure can be retried
+      opening.catch(() => opened.delete(id));
       return opening;
     },
-    async close() {
+    async close(): Promise<void> {
       const all = await Promise.allSettled(opened.values());
       await Promise.allSettled(all.map((one) => (one.status === "fulfilled" ? one.value.close() : undefined)));
     },
@@ -54,6 +71,16 @@ async function openDidit({ didit: { baseUrl, saveRequests }, timeoutMs, proxy }:
   }
   const { didit } = await import("./didit/provider.ts");
   return didit({ apiKey, baseUrl, timeoutMs, saveRequests, proxy });
+}
+
+async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, timeoutMs, proxy }: Config) {
+  if (apiId === undefined || apiSecret === undefined) {
+    throw new CheckError("unauthorized", "There are no credentials for Linkface.", {
+      next: "Ask the user to set LINKFACE_API_ID and LINKFACE_API_SECRET. Without them, check_liveness and match_faces work on photos.",
+    });
+  }
+  const { linkface } = await import("./linkface/provider.ts");
+  return linkface({ apiId, apiSecret, baseUrl, timeoutMs, proxy });
 }
 
 async function openOnDevice({ dataFolder, galleryUrl }: Config) {

@@ -1,7 +1,8 @@
 import * as z from "zod";
 import type { ImageFacts } from "../decision.ts";
 import { CheckError } from "../errors.ts";
-import type { Image, ImageLimits } from "../image.ts";
+import type { FileLimits, Image, ImageLimits } from "../image.ts";
+import type { LivenessSelfie } from "../liveness-selfie.ts";
 import { type Capability, can, type Provider, type ProviderName, type ProviderWith } from "../provider.ts";
 
 /** What a running program holds, as far as tools need it. */
@@ -12,6 +13,10 @@ export interface Deps {
   /** Why it is that one, in words. */
   choice(): Promise<Choice>;
   loadImage(path: string, limits: ImageLimits): Promise<Image>;
+  /** The same for a file that is no image. */
+  loadFile(path: string, limits: FileLimits): Promise<Uint8Array<ArrayBuffer>>;
+  /** @throws CheckError `unauthorized` where there are no credentials for it. */
+  linkface(): Promise<LivenessSelfie>;
   /** The folders that may be read, and whether each is there. */
   folders(): Promise<readonly { readonly path: string; readonly readable: boolean }[]>;
 }

@@ -6,6 +6,7 @@ import { listFaces } from "./list-faces.ts";
 import { matchFaces } from "./match-faces.ts";
 import { removeFace } from "./remove-face.ts";
 import { searchFace } from "./search-face.ts";
+import { verifyLivenessSelfie } from "./verify-liveness-selfie.ts";
 import { verifyPerson } from "./verify-person.ts";
 
 /** Every tool, in the order in which clients and the README list them. */
@@ -17,5 +18,6 @@ export const TOOLS: readonly Tool[] = [
   enrollFace,
   listFaces,
   removeFace,
+  verifyLivenessSelfie,
   getSetup,
 ];

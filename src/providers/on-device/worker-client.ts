@@ -29,10 +29,9 @@ export function workerClient(file: URL, workerData: { readonly models: string })
   let isClosed = false;
 
   function start(): Worker {
-    // Standard output belongs to the protocol, so the worker gets none of its own.
-    const started = new Worker(file, { workerData, name: "face engine", stdout: true, stderr: true });
-    started.stdout.on("data", (chunk) => process.stderr.write(chunk));
-    started.stderr.on("data", (chunk) => process.stderr.write(chunk));
+    // Standard output belongs to the protocol: what the worker writes there goes nowhere, as nobody reads the stream
+    // (and a listener on it would keep the process alive). Its standard error is that of the process.
+    const started = new Worker(file, { workerData, name: "face engine", stdout: true });
     started.on("message", (answer: Answer) => settle(answer));
     started.once("error", (cause) => lose(started, cause));
     started.once("messageerror", (cause) => lose(started, cause));

@@ -1,8 +1,13 @@
+import { Console } from "node:console";
 import { parentPort, workerData } from "node:worker_threads";
 import { openWorkshop } from "./jobs.ts";
 import type { Job } from "./messages.ts";
 
-/** A thread of its own for decoding and inference, so that a check does not hold up the protocol. */
+// A thread of its own for decoding and inference, so that a check does not hold up the protocol.
+
+// What the runtime of the networks prints must be seen, and not between protocol frames.
+globalThis.console = new Console(process.stderr, process.stderr);
+
 const { models }: { models: string } = workerData;
 const work = openWorkshop({
   models: new URL(models),

@@ -6,7 +6,7 @@ import { lengthOf, toEmbeddingInput } from "./embed.ts";
 import { fivePoints, squareAbout, toLandmarkInput } from "./landmarks.ts";
 import { livenessCrop } from "./liveness.ts";
 import { lightOf, sharpnessOf } from "./quality.ts";
-import { ANGLES, type Angle, type Box, type Raster, turn, turnBack } from "./raster.ts";
+import { ANGLES, type Angle, type Box, heightOf, type Raster, turn, turnBack } from "./raster.ts";
 
 /** Runs one network; the outputs by name. Also where a cancelled reading stops: it throws. */
 export type Run = (model: ModelName, input: Float32Array) => Promise<Readonly<Record<string, Float32Array>>>;
@@ -21,6 +21,8 @@ export interface MainFace {
   readonly surroundingsScale: number;
   /** 512 components, not normalised. */
   readonly embedding: Float32Array;
+  /** How high the face is, in pixels of the picture that was measured (at most 1600 a side). */
+  readonly height: number;
   /** The length of `embedding`: how sure the network is that this is a face. Good ones have 3.5 to 4.0. */
   readonly norm: number;
   /** 0..100. */
@@ -65,6 +67,7 @@ export async function read({ raster, width, height }: Decoded, run: Run, angles:
       surroundings: crop,
       surroundingsScale: scale,
       embedding,
+      height: heightOf(box),
       norm,
       ...lightOf(upright, box),
       sharpness: sharpnessOf(aligned),

@@ -3,31 +3,39 @@ import { grey, type Box, heightOf, type Point, type Raster, widthOf } from "./ra
 /** What stands in for the pixels outside the picture: black, or the nearest pixel of its edge. */
 type Border = "black" | "edge";
 
-/** For one axis: the source pixels that each target pixel covers, and how much of it each of them makes up. */
+/** For one axis: which source pixels each target pixel covers, from the first to the last, and how much of it they make up. */
 interface Cover {
-  /** Target pixel i has the entries from starts[i] to starts[i + 1]. */
-  readonly starts: Int32Array;
-  readonly sources: Int32Array;
-  readonly weights: Float32Array;
+  readonly first: Int32Array;
+  readonly last: Int32Array;
+  readonly firstWeight: Float32Array;
+  /** 0 where the first is the last. */
+  readonly lastWeight: Float32Array;
+  /** Of each pixel between the first and the last. */
+  readonly innerWeight: number;
 }
 
 function cover(origin: number, step: number, count: number, size: number, border: Border): Cover {
-  const starts = new Int32Array(count + 1);
-  const sources: number[] = [];
-  const weights: number[] = [];
+  const first = new Int32Array(count);
+  const last = new Int32Array(count);
+  const firstWeight = new Float32Array(count);
+  const lastWeight = new Float32Array(count);
   for (let i = 0; i < count; i += 1) {
+    // Pixels outside are either left out or counted to the edge, which the clamped ends do.
     const from = origin + i * step;
     const to = from + step;
-    for (let pixel = Math.floor(from); pixel < to; pixel += 1) {
-      const isInside = pixel >= 0 && pixel < size;
-      const share = (Math.min(pixel + 1, to) - Math.max(pixel, from)) / step;
-      if (share <= 0 || (!isInside && border === "black")) continue;
-      sources.push(Math.min(Math.max(pixel, 0), size - 1));
-      weights.push(share);
+    const low = Math.min(Math.max(Math.floor(from), 0), size - 1);
+    const high = Math.min(Math.max(Math.ceil(to) - 1, low), size - 1);
+    const start = border === "edge" ? from : Math.max(from, 0);
+    const end = border === "edge" ? to : Math.min(to, size);
+    first[i] = low;
+    last[i] = high;
+    if (low === high) firstWeight[i] = Math.max(0, end - start) / step;
+    else {
+      firstWeight[i] = (low + 1 - start) / step;
+      lastWeight[i] = (end - high) / step;
     }
-    starts[i + 1] = sources.length;
   }
-  return { starts, sources: Int32Array.from(sources), weights: Float32Array.from(weights) };
+  return { first, last, firstWeight, lastWeight, innerWeight: 1 / step };
 }
 
 /**
@@ -43,38 +51,49 @@ export function resizeByArea(
   const columns = cover(region.left, widthOf(region) / width, width, raster.width, border);
   const rows = cover(region.top, heightOf(region) / height, height, raster.height, border);
   const result = new Float32Array(width * height * 3);
-  if (columns.sources.length === 0 || rows.sources.length === 0) return result;
-  // Only the columns in use are summed. They are ascending, so the first and the last bound them.
-  const first = columns.sources[0] ?? 0;
-  const last = columns.sources.at(-1) ?? 0;
-  const line = new Float32Array((last - first + 1) * 3);
+  const line = new Float32Array(width * 3);
+  // A source row that two target rows share is summed up once.
+  let summedRow = -1;
   for (let y = 0; y < height; y += 1) {
-    line.fill(0);
-    const endOfRows = rows.starts[y + 1] ?? 0;
-    for (let entry = rows.starts[y] ?? 0; entry < endOfRows; entry += 1) {
-      const weight = rows.weights[entry] ?? 0;
-      const from = ((rows.sources[entry] ?? 0) * raster.width + first) * 3;
-      for (let i = 0; i < line.length; i += 1) line[i] = (line[i] ?? 0) + weight * (data[from + i] ?? 0);
-    }
-    let to = y * width * 3;
-    for (let x = 0; x < width; x += 1, to += 3) {
-      let red = 0;
-      let green = 0;
-      let blue = 0;
-      const endOfColumns = columns.starts[x + 1] ?? 0;
-      for (let entry = columns.starts[x] ?? 0; entry < endOfColumns; entry += 1) {
-        const weight = columns.weights[entry] ?? 0;
-        const from = ((columns.sources[entry] ?? 0) - first) * 3;
-        red += weight * (line[from] ?? 0);
-        green += weight * (line[from + 1] ?? 0);
-        blue += weight * (line[from + 2] ?? 0);
-      }
-      result[to] = red;
-      result[to + 1] = green;
-      result[to + 2] = blue;
+    const target = y * width * 3;
+    const first = rows.first[y] ?? 0;
+    const last = rows.last[y] ?? 0;
+    for (let row = first; row <= last; row += 1) {
+      if (row !== summedRow) sumRow(data, row * raster.width * 3, columns, line);
+      summedRow = row;
+      const weight = weightOf(rows, y, row);
+      for (let i = 0; i < line.length; i += 1) result[target + i] = (result[target + i] ?? 0) + weight * (line[i] ?? 0);
     }
   }
   return result;
+}
+
+function weightOf({ first, last, firstWeight, lastWeight, innerWeight }: Cover, target: number, source: number): number {
+  if (source === first[target]) return firstWeight[target] ?? 0;
+  return source === last[target] ? (lastWeight[target] ?? 0) : innerWeight;
+}
+
+/** The inner loop of every check: it touches each pixel of the picture once. */
+function sumRow(data: Uint8Array, start: number, columns: Cover, line: Float32Array): void {
+  const { first, last, firstWeight, lastWeight, innerWeight } = columns;
+  for (let x = 0, to = 0; to < line.length; x += 1, to += 3) {
+    const low = start + (first[x] ?? 0) * 3;
+    const high = start + (last[x] ?? 0) * 3;
+    // Whole pixels are added up as integers and weighted once.
+    let red = 0;
+    let green = 0;
+    let blue = 0;
+    for (let at = low + 3; at < high; at += 3) {
+      red += data[at] ?? 0;
+      green += data[at + 1] ?? 0;
+      blue += data[at + 2] ?? 0;
+    }
+    const before = firstWeight[x] ?? 0;
+    const after = lastWeight[x] ?? 0;
+    line[to] = red * innerWeight + (data[low] ?? 0) * before + (data[high] ?? 0) * after;
+    line[to + 1] = green * innerWeight + (data[low + 1] ?? 0) * before + (data[high + 1] ?? 0) * after;
+    line[to + 2] = blue * innerWeight + (data[low + 2] ?? 0) * before + (data[high + 2] ?? 0) * after;
+  }
 }
 
 /** Interleaved colours to brightness, 0..255. */

@@ -1,0 +1,275 @@
+import { randomBytes } from "node:crypto";
+import type { BigIntStats } from "node:fs";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { platform } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import * as z from "zod";
+import { CheckError } from "./errors.ts";
+
+const FILE = "credentials.json";
+const LOCK = "credentials.lock";
+/** What a process that died while it wrote may have left behind: new contents, and the right to remove a lock. */
+const LEFT_BEHIND = /^credentials\.(json\.[0-9a-f]{16}\.tmp|lock\.\d+-\d+-\d+)$/;
+const OTHERS = 0o077n;
+/** A few accounts take one or two KB. */
+const MAX_BYTES = 2 ** 20;
+/** A change takes milliseconds: a lock that stays the same for so long belongs to a process that is dead or stopped. */
+const DEAD_AFTER_MS = 5_000;
+const LONGEST_WAIT_MS = 15_000;
+const POLL_MS = 20;
+/** More than the clocks of file systems are coarse, but for FAT's. */
+const TICK_MS = 1_000;
+
+const text = z.string().min(1);
+
+// Unknown fields are kept: a later version may have written them.
+const pendingAccount = z.looseObject({
+  email: text,
+  password: text,
+  /** The user does not know the password: it must outlive the registration. */
+  password_made_here: z.boolean(),
+  /** null: asked for, with an answer that never came. */
+  code_sent_at: z.iso.datetime().nullable(),
+});
+const diditAccount = z.looseObject({
+  api_key: z.string().regex(/^[\x21-\x7e]{8,512}$/),
+  organization: z.looseObject({ uuid: text, name: z.string() }),
+  application: z.looseObject({ uuid: text, name: z.string(), client_id: z.string().nullable() }),
+  email: text,
+  password: text.optional(),
+  verified_at: z.iso.datetime(),
+});
+const contents = z.looseObject({
+  version: z.literal(1),
+  pending: z.array(pendingAccount).default([]),
+  didit: diditAccount.optional(),
+  /** Accounts that were replaced: their keys and passwords may be nowhere else. */
+  earlier: z.array(diditAccount).default([]),
+});
+
+export type PendingAccount = Readonly<z.infer<typeof pendingAccount>>;
+export type DiditAccount = Readonly<z.infer<typeof diditAccount>>;
+export type Stored = Readonly<z.infer<typeof contents>>;
+
+const NOTHING: Stored = { version: 1, pending: [], earlier: [] };
+
+/** Keys and passwords of accounts, in one file of the data folder that its owner alone can read. */
+export interface Credentials {
+  /** What is stored now, also by another process. Cheap enough for every call. @throws CheckError `setup` */
+  read(): Promise<Stored>;
+  /** Changes what is stored, one process at a time; it is on the disk when this settles. @throws CheckError */
+  update(change: (stored: Stored) => Stored): Promise<Stored>;
+}
+
+export function openCredentials(folder: string): Credentials {
+  const file = join(folder, FILE);
+  const lock = join(folder, LOCK);
+  let known: { readonly id: string; readonly stored: Stored } | undefined;
+
+  async function read(): Promise<Stored> {
+    const [inFolder, found] = await Promise.all([statIfThere(folder), statIfThere(file)]);
+    if (found === undefined) return NOTHING;
+    refuseShared(inFolder, found);
+    if (known?.id === idOf(found)) return known.stored;
+    const loaded = await load();
+    // A file that has just been written may be followed, within a tick of the file system's clock, by one of the same id.
+    const isSettled = Math.abs(Date.now() - Number(found.mtimeMs)) > TICK_MS;
+    known = isSettled ? loaded : undefined;
+    return loaded?.stored ?? NOTHING;
+  }
+
+  async function load(): Promise<{ id: string; stored: Stored } | undefined> {
+    const handle = await open(file, "r").catch(undefinedIfMissing);
+    if (handle === undefined) return undefined;
+    try {
+      // Taken before the contents: if they change meanwhile, the next look sees another id.
+      const found = await handle.stat({ bigint: true });
+      refuseShared(undefined, found);
+      if (found.size > MAX_BYTES) throw damaged("it is far too large");
+      return { id: idOf(found), stored: parse(await handle.readFile("utf8")) };
+    } finally {
+      await handle.close();
+    }
+  }
+
+  function refuseShared(inFolder: BigIntStats | undefined, found: BigIntStats | undefined): void {
+    if (platform() === "win32") return; // its access lists are not in the mode
+    const commands = [
+      ...(isShared(inFolder) ? [`chmod 700 ${shellQuoted(folder)}`] : []),
+      ...(isShared(found) ? [`chmod 600 ${shellQuoted(file)}`] : []),
+    ];
+    if (commands.length === 0) return;
+    throw new CheckError("setup", "Other users of this machine have access to the credentials in the data folder.", {
+      next: `Ask the user to run \`${commands.join(" && ")}\` for the data folder (BIOMETRICS_DATA_DIR), then call again. A key that others may have read should be replaced.`,
+    });
+  }
+
+  /** The words of JSON.parse are left out everywhere: they quote the file. */
+  function parse(json: string): Stored {
+    let value: unknown;
+    try {
+      value = JSON.parse(json);
+    } catch {
+      throw damaged(`its ${json.length} characters are not JSON`);
+    }
+    const newer = z.object({ version: z.number().gt(1) }).safeParse(value);
+    if (newer.success) {
+      throw new CheckError("setup", "The credentials in the data folder were written by a newer version.", {
+        next: "Ask the user to update this server, or to set DIDIT_API_KEY.",
+      });
+    }
+    const parsed = contents.safeParse(value);
+    if (parsed.success) return parsed.data;
+    throw damaged(z.prettifyError(parsed.error));
+  }
+
+  function damaged(cause: string): CheckError {
+    return new CheckError("setup", "The file of credentials in the data folder is damaged; it was left as it is.", {
+      cause,
+      next: `Ask the user to repair ${shellQuoted(file)} or to put a backup of it back. Or to move it away and to call register_account with the address and the password of the account, which fetches its key again.`,
+    });
+  }
+
+  async function write(stored: Stored, own: string): Promise<void> {
+    const temporary = `${file}.${randomBytes(8).toString("hex")}.tmp`;
+    try {
+      const handle = await open(temporary, "wx", 0o600);
+      try {
+        await handle.writeFile(`${JSON.stringify(stored, undefined, 2)}\n`);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      // Stopped for so long that another process took the lock: what was read may be old by now.
+      if ((await idAt(lock)) !== own) throw new CheckError("unavailable", "Saving the credentials took too long.");
+      await rename(temporary, file);
+    } catch (thrown) {
+      await rm(temporary, { force: true });
+      throw thrown;
+    }
+    await syncFolder();
+  }
+
+  /** The name too must outlive a power cut. Not every platform can. */
+  async function syncFolder(): Promise<void> {
+    const handle = await open(folder, "r").catch(() => undefined);
+    await handle?.sync().catch(() => {});
+    await handle?.close();
+  }
+
+  /**
+   * The lock is a file that only one process can create. Nothing in it, and no clock, says whether its holder lives (a
+   * laptop may have slept in between): whoever waits sees for itself that it stays the same.
+   */
+  async function acquire(): Promise<string> {
+    const start = performance.now();
+    let seen: { readonly id: string | undefined; readonly since: number } = { id: undefined, since: start };
+    for (;;) {
+      const own = await create(lock);
+      if (own !== undefined) return own;
+      const id = await idAt(lock);
+      const now = performance.now();
+      if (id !== seen.id) seen = { id, since: now };
+      else if (id !== undefined && now - seen.since > DEAD_AFTER_MS) await release(id);
+      if (now - start > LONGEST_WAIT_MS) {
+        throw new CheckError("unavailable", "Another process keeps the credentials in the data folder locked.", {
+          next: `Ask the user to end other copies of this server and to remove ${shellQuoted(lock)}, then call again.`,
+        });
+      }
+      await pause(POLL_MS * (0.5 + Math.random()));
+    }
+  }
+
+  /**
+   * Removes the lock with this id, and no other: of all who want to, the one that can create a file of that name does,
+   * so that nobody removes the lock that came after it.
+   */
+  async function release(id: string): Promise<void> {
+    const right = `${lock}.${id}`;
+    if ((await create(right)) === undefined) return;
+    if ((await idAt(lock)) === id) await rm(lock, { force: true });
+    await rm(right, { force: true });
+  }
+
+  async function removeLeftovers(): Promise<void> {
+    const names = (await readdir(folder)).filter((name) => LEFT_BEHIND.test(name));
+    await Promise.all(names.map((name) => rm(join(folder, name), { force: true })));
+  }
+
+  return {
+    read: () => read().catch(rethrow),
+    async update(change) {
+      try {
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+        refuseShared(await statIfThere(folder), undefined);
+        const own = await acquire();
+        try {
+          await removeLeftovers();
+          const stored = contents.parse(change(await read()));
+          await write(stored, own);
+          return stored;
+        } finally {
+          await release(own);
+        }
+      } catch (thrown) {
+        return rethrow(thrown);
+      }
+    },
+  };
+}
+
+/** The id of the new file; undefined when there is one already. */
+async function create(file: string): Promise<string | undefined> {
+  try {
+    const handle = await open(file, "wx", 0o600);
+    try {
+      return idOf(await handle.stat({ bigint: true }));
+    } finally {
+      await handle.close();
+    }
+  } catch (thrown) {
+    if (hasCode(thrown, "EEXIST")) return undefined;
+    throw thrown;
+  }
+}
+
+/** Another file, or other contents, has another id. */
+const idOf = ({ ino, mtimeNs, size }: BigIntStats) => `${ino}-${mtimeNs}-${size}`;
+
+async function idAt(file: string): Promise<string | undefined> {
+  const found = await statIfThere(file);
+  return found === undefined ? undefined : idOf(found);
+}
+
+const statIfThere = (path: string) => stat(path, { bigint: true }).catch(undefinedIfMissing);
+
+const isShared = (found: BigIntStats | undefined) => found !== undefined && (found.mode & OTHERS) !== 0n;
+
+function undefinedIfMissing(thrown: unknown): undefined {
+  if (!hasCode(thrown, "ENOENT")) throw thrown;
+}
+
+function hasCode(thrown: unknown, code: string): boolean {
+  return thrown instanceof Error && "code" in thrown && thrown.code === code;
+}
+
+/** For a POSIX shell. */
+const shellQuoted = (path: string) => `'${path.replaceAll("'", "'\\''")}'`;
+
+function rethrow(thrown: unknown): never {
+  if (thrown instanceof CheckError || !(thrown instanceof Error && "syscall" in thrown)) throw CheckError.from(thrown);
+  const isFull = hasCode(thrown, "ENOSPC") || hasCode(thrown, "EDQUOT");
+  throw new CheckError(
+    "setup",
+    isFull
+      ? "The disk of the data folder is full; nothing was saved."
+      : "The credentials in the data folder cannot be read or written.",
+    {
+      cause: thrown,
+      next: isFull
+        ? "Ask the user to free space on the disk of the data folder (BIOMETRICS_DATA_DIR), then call again."
+        : "Ask the user to check that the data folder (BIOMETRICS_DATA_DIR) is a folder that the user of this server owns and may write to, then call again.",
+    },
+  );
+}

@@ -1,0 +1,299 @@
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { type AddressInfo, isIP } from "node:net";
+import { hostname, networkInterfaces } from "node:os";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import {
+  createMcpHandler,
+  isInitializeRequest,
+  isLegacyRequest,
+  validateHostHeader,
+  validateOriginHeader,
+} from "@modelcontextprotocol/server";
+import { CheckError } from "./errors.ts";
+import type { Log } from "./log.ts";
+import { type Reach, serverFactory } from "./server.ts";
+import { openSessions, refusal, type Sessions } from "./sessions.ts";
+import type { Deps } from "./tools/define.ts";
+
+const PATH = "/mcp";
+const METHODS = ["GET", "POST", "DELETE"];
+/** Requests carry paths, not images. */
+const MAX_BODY_BYTES = 2 ** 20;
+/** Calls of all clients at once. Checks on the device take turns, so what is over it would wait for long. */
+const MAX_CALLS = 64;
+const MAX_CONNECTIONS = 512;
+const MAX_SUBSCRIPTIONS = 64;
+/** A request is small: whoever takes longer to send one only holds the connection. */
+const HEADERS_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+/** How long a client that is still sending is listened to after it was refused. */
+const LINGER_MS = 1_000;
+/** What is under way when the server is told to stop may take so long to be answered. */
+const GRACE_MS = 5_000;
+
+export interface HttpOptions {
+  readonly host: string;
+  /** 0 is any that is free. */
+  readonly port: number;
+  /** Made for this run, and told once, where there is none. */
+  readonly token: string | undefined;
+  /** What clients may call this machine by besides `host`: behind a proxy, in a container. */
+  readonly names: readonly string[];
+}
+
+/**
+ * Serves MCP over Streamable HTTP to clients of both eras until `signal` aborts.
+ *
+ * @throws CheckError `invalid_input` for a host that others can reach without a token of the operator's own,
+ *   `unavailable` where the port cannot be had.
+ */
+export async function serveOverHttp(
+  deps: Deps,
+  options: HttpOptions,
+  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
+): Promise<void> {
+  const { host, port } = options;
+  if (options.token === undefined && !isLoopback(host)) {
+    throw new CheckError(
+      "invalid_input",
+      `Others can reach ${host}, so a token of your own is needed to serve there.`,
+      {
+        next: "Set BIOMETRICS_HTTP_TOKEN (32 characters or more), or leave --host out to serve this machine alone.",
+      },
+    );
+  }
+  const token = options.token ?? randomBytes(32).toString("base64url");
+  const create = serverFactory(deps, log, { ...OVER_HTTP, admit: atMost(MAX_CALLS) });
+  const sessions = openSessions(create);
+  const modern = createMcpHandler(create, {
+    onerror: (error) => log("protocol", error),
+    maxSubscriptions: MAX_SUBSCRIPTIONS,
+  });
+  const guard = guardOf(token, [...namesOf(host), ...options.names]);
+  const underWay = new Set<Promise<void>>();
+
+  async function exchange(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const refused = signal.aborted ? refusal(503, -32000, "The server is shutting down.") : guard(request);
+    if (refused !== undefined) return refuse(request, response, refused);
+    const body = await readBody(request);
+    if (body === undefined) {
+      const message = `A request may have ${MAX_BODY_BYTES} bytes: give paths, not images.`;
+      return refuse(request, response, refusal(413, -32000, message));
+    }
+    const message = parse(body);
+    const answered = answer({ request, response, body, message }).catch((error: unknown) => {
+      log("HTTP", error);
+      response.destroy();
+    });
+    // A stream of notifications has no end of its own to wait for.
+    if (request.method === "POST" && methodOf(message) !== "subscriptions/listen") {
+      underWay.add(answered);
+      answered.finally(() => underWay.delete(answered));
+    }
+    await answered;
+  }
+
+  async function answer({ request, response, body, message }: Exchange): Promise<void> {
+    const ended = new AbortController();
+    response.once("close", () => ended.abort());
+    const asked = toRequest(request, body, ended.signal);
+    const answer = await route({ sessions, modern }, asked, message, ended.signal);
+    if (!response.destroyed) await send(answer, response);
+  }
+
+  const server = createServer({
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: 1_000,
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on("request", (request, response) => {
+    // A client that goes away while it sends is owed no answer.
+    exchange(request, response).catch(() => response.destroy());
+  });
+  log(`Serving MCP at ${await listen(server, host, port)}`);
+  if (options.token === undefined) {
+    log(
+      `Clients must send the header "Authorization: Bearer ${token}"; the token is for this run and is not repeated.`,
+    );
+  }
+  if (!signal.aborted) await once(signal, "abort");
+
+  const closed = once(server, "close");
+  server.close();
+  await Promise.race([Promise.allSettled(underWay), pause(GRACE_MS)]);
+  await Promise.all([sessions.close(), modern.close()]);
+  server.closeIdleConnections();
+  await Promise.race([closed, pause(200)]); // the ends of streams get out
+  server.closeAllConnections();
+}
+
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly body: string;
+  /** The body as JSON; undefined where it is none, which is answered by the protocol. */
+  readonly message: unknown;
+}
+
+/** What a client that may sit at another machine has to know. */
+const OVER_HTTP = {
+  note: "Paths are those of the machine that runs this server: files of another machine cannot be read. ",
+  next: {
+    path_refused:
+      "The path must be on the machine that runs this server, in a folder that it may read (get_setup lists them); " +
+      "a file of the client's own machine is not seen. Ask the user to copy the image there, or its operator to allow its folder.",
+  },
+} satisfies Partial<Reach>;
+
+/** Lets so many calls run at once. The next is told so at once: it would otherwise wait, nobody knows how long. */
+function atMost(max: number): Reach["admit"] {
+  let running = 0;
+  return async (call) => {
+    if (running >= max) {
+      const options = { retryAfterSeconds: 5 };
+      throw new CheckError("rate_limited", `The server is busy: ${max} calls are under way.`, options);
+    }
+    running += 1;
+    try {
+      return await call();
+    } finally {
+      running -= 1;
+    }
+  };
+}
+
+/** Sessions for clients of 2025 that open one; whoever has none, of either era, is served request by request. */
+async function route(
+  { sessions, modern }: { readonly sessions: Sessions; readonly modern: ReturnType<typeof createMcpHandler> },
+  request: Request,
+  message: unknown,
+  ended: AbortSignal,
+): Promise<Response> {
+  if (await isLegacyRequest(request, message)) {
+    const id = request.headers.get("mcp-session-id");
+    if (id !== null) {
+      return sessions.serve(id, request, message, ended) ?? refusal(404, -32001, "There is no such session.");
+    }
+    if (isInitializeRequest(message)) return sessions.open(request, message, ended);
+  }
+  return modern.fetch(request, message === undefined ? {} : { parsedBody: message });
+}
+
+/** Says what is wrong with a request, in the order in which a stranger may learn it. */
+function guardOf(token: string, names: readonly string[]): (request: IncomingMessage) => Response | undefined {
+  const allowed = [...names];
+  const expected = digest(token);
+  return ({ headers, method = "", url = "" }) => {
+    // A page whose name was made to point here (DNS rebinding) sends its own name.
+    if (!validateHostHeader(headers.host, allowed).ok) {
+      return refusal(403, -32000, "This server does not go by the name in Host.");
+    }
+    if (!validateOriginHeader(headers.origin, allowed).ok) {
+      return refusal(403, -32000, "Pages of that Origin may not use this server.");
+    }
+    if (url.split("?")[0] !== PATH) return refusal(404, -32000, `There is only ${PATH}.`);
+    const given = /^bearer +(\S+)$/i.exec(headers.authorization?.trim() ?? "")?.[1];
+    if (given === undefined || !timingSafeEqual(digest(given), expected)) {
+      const challenge = `Bearer realm="biometrics-mcp"${given === undefined ? "" : ', error="invalid_token"'}`;
+      return refusal(401, -32000, "A bearer token is needed.", { "www-authenticate": challenge });
+    }
+    if (!METHODS.includes(method)) return refusal(405, -32000, "Method not allowed.", { allow: METHODS.join(", ") });
+    return undefined;
+  };
+}
+
+/** Of one length for every text, so that comparing takes one time. */
+function digest(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}
+
+function isLoopback(host: string): boolean {
+  return ["localhost", "[::1]"].includes(inAddress(host)) || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+/** The hosts that a client may name, as they stand in an address. */
+function namesOf(host: string): string[] {
+  const interfaces = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
+  const isAnyAddress = ["", "0.0.0.0", "[::]"].includes(inAddress(host));
+  const own = isAnyAddress ? [hostname().toLowerCase(), ...interfaces.map(({ address }) => address)] : [host];
+  return ["localhost", "127.0.0.1", "[::1]", ...own.map(inAddress)];
+}
+
+function inAddress(host: string): string {
+  return isIP(host) === 6 ? new URL(`http://[${host.split("%")[0]}]`).hostname : host;
+}
+
+async function listen(server: Server, host: string, port: number): Promise<string> {
+  try {
+    await once(server.listen(port, host), "listening");
+  } catch (cause) {
+    throw new CheckError("unavailable", `Port ${port} of ${host} cannot be had.`, {
+      cause,
+      next: "Choose another with --port; 0 takes any that is free.",
+    });
+  }
+  return `http://${inAddress(host)}:${(server.address() as AddressInfo).port}${PATH}`;
+}
+
+/** Undefined for one that is too large, of which the rest is not read. */
+async function readBody(request: IncomingMessage): Promise<string | undefined> {
+  if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) return undefined;
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
+}
+
+function methodOf(message: unknown): unknown {
+  return typeof message === "object" && message !== null ? Reflect.get(message, "method") : undefined;
+}
+
+function toRequest({ headers, method = "GET" }: IncomingMessage, body: string, signal: AbortSignal): Request {
+  const given = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value ?? "")]);
+  // Which name it was called by no longer matters.
+  return new Request(`http://localhost${PATH}`, { method, headers: given, signal, ...(body === "" ? {} : { body }) });
+}
+
+async function send(answer: Response, response: ServerResponse): Promise<void> {
+  response.writeHead(answer.status, Object.fromEntries(answer.headers));
+  if (answer.body === null) {
+    response.end();
+    return;
+  }
+  response.flushHeaders(); // a stream may have nothing to say for long
+  // A client that goes away ends the stream, which is no fault.
+  await pipeline(Readable.fromWeb(answer.body), response).catch(() => {});
+}
+
+/** A client that is still sending would lose the answer with the connection, so it is listened to a little longer. */
+async function refuse(request: IncomingMessage, response: ServerResponse, refused: Response): Promise<void> {
+  const body = Buffer.from(await refused.text());
+  response.writeHead(refused.status, {
+    ...Object.fromEntries(refused.headers),
+    "content-length": body.length,
+    connection: "close",
+  });
+  response.write(body);
+  const sent = new AbortController();
+  const ended = request.readableEnded ? undefined : once(request.resume(), "end", sent).catch(() => {});
+  await Promise.race([ended, pause(LINGER_MS, undefined, sent).catch(() => {})]);
+  sent.abort();
+  response.end();
+}

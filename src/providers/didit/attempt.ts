@@ -1,0 +1,55 @@
+import { CheckError } from "../../errors.ts";
+import type { Answer, Call, HttpClient, Refusal, Refusals } from "../http.ts";
+
+/** A refusal that a caller may read more from than its error. */
+export interface Refused {
+  readonly status: number;
+  /** undefined: no JSON. */
+  readonly body: unknown;
+  readonly error: CheckError;
+}
+
+/**
+ * A call whose refusals, those of the table, are returned instead of thrown. What else goes wrong is thrown.
+ *
+ * Some services say in the text alone how long to wait; that too reaches `retryAfterSeconds`.
+ */
+export async function attempt<T>(
+  http: HttpClient,
+  call: Omit<Call<T>, "refusals">,
+  table: Refusals,
+): Promise<Answer<T> | Refused> {
+  let said: { status: number; body: unknown; refusal: Refusal } | undefined;
+  const rows = Object.entries(table).map(([status, row]) => [
+    status,
+    (body: unknown): Refusal => {
+      const refusal = typeof row === "function" ? row(body) : row;
+      said = { status: Number(status), body, refusal };
+      return refusal;
+    },
+  ]);
+  try {
+    return await http.request({ ...call, refusals: Object.fromEntries(rows) });
+  } catch (thrown) {
+    const error = CheckError.from(thrown);
+    // A refusal may have been repeated, and the repeat have failed in another way.
+    if (said === undefined || said.refusal.message !== error.message) throw error;
+    const { code, message, next, cause, retryAfterSeconds = secondsIn(said.body) } = error;
+    const { status, body } = said;
+    return { status, body, error: new CheckError(code, message, { next, cause, retryAfterSeconds }) };
+  }
+}
+
+/** The answer of a call of which no refusal is more than its error. */
+export async function answered<T>(reply: Promise<Answer<T> | Refused>): Promise<Answer<T>> {
+  const settled = await reply;
+  if ("error" in settled) throw settled.error;
+  return settled;
+}
+
+/** "Expected available in 30 seconds." */
+function secondsIn(body: unknown): number | undefined {
+  const [, count, unit] = /\b(\d{1,5}) (second|minute)/i.exec(JSON.stringify(body) ?? "") ?? [];
+  if (count === undefined) return undefined;
+  return Number(count) * (unit?.toLowerCase() === "minute" ? 60 : 1);
+}

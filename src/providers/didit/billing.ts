@@ -1,0 +1,149 @@
+import * as z from "zod";
+import { type Balance, type Checkout, dollars, TOP_UP_DOLLARS } from "../../account.ts";
+import { CheckError } from "../../errors.ts";
+import type { CallOptions } from "../../provider.ts";
+import { httpClient, type ProxySettings, type Refusal, type Refusals } from "../http.ts";
+import { answered, attempt } from "./attempt.ts";
+import { DIDIT_REFUSALS } from "./refusals.ts";
+
+export interface BillingOptions {
+  readonly baseUrl: string;
+  /** Asked for at every call: it may arrive, or be replaced, while the program runs. */
+  readonly apiKey: () => Promise<string | undefined>;
+  readonly timeoutMs?: number | undefined;
+  readonly proxy?: ProxySettings | undefined;
+}
+
+export interface Billing {
+  balance(options: CallOptions): Promise<Balance>;
+  topUp(amountInDollars: number, options: CallOptions): Promise<Checkout>;
+  close(): Promise<void>;
+}
+
+const decimal = z.string().regex(/^-?\d{1,12}(\.\d{1,8})?$/);
+
+const BalanceAnswer = z.object({
+  balance: decimal,
+  auto_refill_enabled: z.boolean().nullish(),
+  auto_refill_amount: decimal.nullish(),
+  auto_refill_threshold: decimal.nullish(),
+});
+
+const CheckoutAnswer = z.object({
+  checkout_session_id: z.string().regex(/^[\w-]{1,256}$/),
+  checkout_session_url: z.string().max(4096),
+});
+
+/** Didit has its customers pay at Stripe. */
+const CHECKOUT_HOST = "checkout.stripe.com";
+
+export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptions): Billing {
+  const http = httpClient({ provider: "Didit", baseUrl, timeoutMs, proxy });
+
+  async function identified({ onStage }: CallOptions) {
+    const key = await apiKey();
+    if (key === undefined) {
+      throw new CheckError("unauthorized", "There is no API key of a Didit account.", {
+        next: "Ask the user whether to open an account (register_account, then verify_email), or to set DIDIT_API_KEY.",
+      });
+    }
+    onStage("asking the provider");
+    return { headers: { "x-api-key": key }, secrets: [key] };
+  }
+
+  return {
+    async balance(options) {
+      const call = {
+        ...(await identified(options)),
+        method: "GET" as const,
+        path: "/v3/billing/balance/",
+        schema: BalanceAnswer,
+        signal: options.signal,
+      };
+      const { data } = await answered(attempt(http, call, { ...DIDIT_REFUSALS, 429: THROTTLED }));
+      return {
+        balance: data.balance,
+        autoRefill: data.auto_refill_enabled ?? null,
+        autoRefillAmount: data.auto_refill_amount ?? null,
+        autoRefillThreshold: data.auto_refill_threshold ?? null,
+      };
+    },
+
+    async topUp(amountInDollars, options) {
+      const call = {
+        ...(await identified(options)),
+        method: "POST" as const,
+        path: "/v3/billing/top-up/",
+        json: { amount_in_dollars: amountInDollars },
+        schema: CheckoutAnswer,
+        signal: options.signal,
+      };
+      const refusals: Refusals = { ...DIDIT_REFUSALS, 400: refuseTopUp, 429: THROTTLED };
+      const { data } = await answered(attempt(http, call, refusals).catch(rethrowUncertain));
+      return { id: data.checkout_session_id, url: checkedLink(data.checkout_session_url, baseUrl) };
+    },
+
+    close: () => http.close(),
+  };
+}
+
+/**
+ * The link as it may be shown: a person will type card numbers behind it. Of a stand-in on this machine, and of none
+ * else, a link to this machine is accepted too, so that the way can be tested.
+ */
+function checkedLink(link: string, baseUrl: string): string {
+  const url = URL.canParse(link) ? new URL(link) : undefined;
+  const isStripe = url?.protocol === "https:" && url.host === CHECKOUT_HOST;
+  const isOwn = url !== undefined && /^https?:$/.test(url.protocol) && isLoopback(url) && isLoopback(new URL(baseUrl));
+  if (url !== undefined && url.username === "" && url.password === "" && (isStripe || isOwn)) return url.href;
+  throw new CheckError("bad_response", "Didit sent a link to pay that does not lead to its payment service, Stripe.", {
+    cause: url === undefined ? "not an address" : `a link to ${url.protocol}//${url.host}`,
+    next: "The link is not shown, and nothing was charged. Tell the user to top up in Didit's console, and to check DIDIT_API_BASE_URL.",
+  });
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return /^127\.\d+\.\d+\.\d+$/.test(hostname) || hostname === "localhost" || hostname === "[::1]";
+}
+
+/** An answer that did not come, or was not understood: for once it is safe to ask again. */
+function rethrowUncertain(thrown: unknown): never {
+  const { code, message, cause, next, retryAfterSeconds } = CheckError.from(thrown);
+  const isUncertain = code === "timeout" || code === "unavailable" || code === "bad_response";
+  throw new CheckError(code, message, {
+    cause,
+    retryAfterSeconds,
+    next: isUncertain ? "Nothing was charged: only a person can pay. Call again later, or top up in the console." : next,
+  });
+}
+
+const THROTTLED: Refusal = { code: "rate_limited", message: "Didit answers no more billing calls for now." };
+
+const BOUNDS = `from ${dollars(String(TOP_UP_DOLLARS.min))} to ${dollars(String(TOP_UP_DOLLARS.max))}`;
+
+/** What a 400 says, which is a bare list of sentences -> what we say. The first row that fits. */
+const COMPLAINTS: readonly (Refusal & { readonly says: RegExp })[] = [
+  {
+    says: /annual plan/i,
+    code: "unsupported",
+    message: "This Didit account has an annual plan, which cannot be topped up by a link.",
+    next: "Tell the user that the account manager at Didit tops it up.",
+  },
+  {
+    says: /at least|at most|minimum|maximum|less than|greater than|number|required/i,
+    code: "invalid_input",
+    message: `Didit did not accept the amount: it must be a number of dollars, ${BOUNDS}.`,
+  },
+];
+
+function refuseTopUp(body: unknown): Refusal {
+  const said = JSON.stringify(body) ?? "";
+  const complaint = COMPLAINTS.find(({ says }) => says.test(said));
+  return (
+    complaint ?? {
+      code: "invalid_input",
+      message: "Didit refused to make a link to pay, for a reason that is not known here (HTTP 400).",
+      next: "Nothing was charged. Tell the user to top up in Didit's console.",
+    }
+  );
+}

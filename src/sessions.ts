@@ -1,0 +1,107 @@
+import { randomUUID } from "node:crypto";
+import { type McpServer, WebStandardStreamableHTTPServerTransport } from "@modelcontextprotocol/server";
+
+export const MAX_SESSIONS = 64;
+const MAX_IDLE_MS = 30 * 60_000;
+
+/**
+ * The clients of 2025 over HTTP, whose protocol lives in sessions: progress, cancelling and questions to the user
+ * need the server that the client began with. A client of 2026 sends everything with each request and has none.
+ */
+export interface Sessions {
+  /** Opens a session with the `initialize` that a request carries. `ended` aborts when its answer is sent or given up. */
+  open(request: Request, message: unknown, ended: AbortSignal): Promise<Response>;
+  /** Undefined for a session that is not, or no longer, there. */
+  serve(id: string, request: Request, message: unknown, ended: AbortSignal): Promise<Response> | undefined;
+  close(): Promise<void>;
+}
+
+interface Session {
+  readonly server: McpServer;
+  readonly transport: WebStandardStreamableHTTPServerTransport;
+  /** Requests under way, the stream of notifications among them. */
+  underWay: number;
+  /** By the clock of `performance`. */
+  usedAt: number;
+}
+
+export function openSessions(
+  create: () => Promise<McpServer>,
+  { max = MAX_SESSIONS, maxIdleMs = MAX_IDLE_MS } = {},
+): Sessions {
+  /** The one that was used last is the last. */
+  const sessions = new Map<string, Session>();
+  let opening = 0;
+
+  async function end(id: string, { server }: Session): Promise<void> {
+    sessions.delete(id);
+    await server.close();
+  }
+
+  async function endIdle(): Promise<void> {
+    const long = performance.now() - maxIdleMs;
+    for (const [id, session] of sessions) if (session.underWay === 0 && session.usedAt < long) await end(id, session);
+  }
+
+  /** Clients seldom say goodbye, so the one that has been silent for longest makes room for a new one. */
+  async function makeRoom(): Promise<boolean> {
+    if (sessions.size + opening < max) return true;
+    for (const [id, session] of sessions) {
+      if (session.underWay > 0) continue;
+      await end(id, session);
+      return true;
+    }
+    return false;
+  }
+
+  function use(session: Session, request: Request, message: unknown, ended: AbortSignal): Promise<Response> {
+    session.underWay += 1;
+    ended.addEventListener(
+      "abort",
+      () => {
+        session.underWay -= 1;
+        session.usedAt = performance.now();
+      },
+      { once: true },
+    );
+    return session.transport.handleRequest(request, { parsedBody: message });
+  }
+
+  return {
+    async open(request, message, ended) {
+      await endIdle();
+      if (!(await makeRoom())) return refusal(503, -32000, "There are too many sessions.", { "retry-after": "60" });
+      opening += 1;
+      try {
+        const server = await create();
+        const transport = new WebStandardStreamableHTTPServerTransport({
+          sessionIdGenerator: randomUUID,
+          onsessioninitialized: (id) => void sessions.set(id, session),
+          onsessionclosed: (id) => void sessions.delete(id),
+        });
+        const session: Session = { server, transport, underWay: 0, usedAt: performance.now() };
+        await server.connect(transport);
+        const answer = await use(session, request, message, ended);
+        if (transport.sessionId === undefined) await server.close(); // it was refused
+        return answer;
+      } finally {
+        opening -= 1;
+      }
+    },
+    serve(id, request, message, ended) {
+      const session = sessions.get(id);
+      if (session === undefined) return undefined;
+      sessions.delete(id);
+      sessions.set(id, session);
+      return use(session, request, message, ended);
+    },
+    async close() {
+      await Promise.all([...sessions].map(([id, session]) => end(id, session)));
+    },
+  };
+}
+
+/** An answer in the form of the protocol, with no request to refer to. */
+export function refusal(status: number, code: number, message: string, headers: Record<string, string> = {}): Response {
+  return Response.json({ jsonrpc: "2.0", error: { code, message }, id: null }, { status, headers });
+}

@@ -1,0 +1,101 @@
+import * as z from "zod";
+import { Decision, decide, type ImageFacts } from "../decision.ts";
+import { CheckError } from "../errors.ts";
+import type { LivenessData, LivenessSelfie, Selfie } from "../liveness-selfie.ts";
+import { defineTool, imagePath, percent, readImages, type ToolContext } from "./define.ts";
+
+/** Longer than any that services agree on. */
+const MAX_URL_CHARS = 2048;
+
+const path = imagePath.transform((path) => ({ path }));
+
+/** Passed on to Linkface, which downloads it; nothing is fetched here. */
+const url = z
+  .string()
+  .max(MAX_URL_CHARS)
+  .transform((text, context) => {
+    // Control characters, which the parser would drop without a word.
+    const url = /^https?:\/\/\P{C}+$/iu.test(text) && URL.canParse(text) ? new URL(text) : undefined;
+    if (url !== undefined && url.username === "" && url.password === "") return { url };
+    context.addIssue("must be an http or https address without a user name or password in it");
+    return z.NEVER;
+  });
+
+const id = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,256}$/, { error: "must be an id of Linkface: up to 256 characters without spaces" })
+  .transform((id) => ({ id }));
+
+export const verifyLivenessSelfie = defineTool({
+  name: "verify_liveness_selfie",
+  title: "Verify liveness data against a selfie",
+  description:
+    "Does liveness data that Linkface's mobile SDK recorded come from a live person, and from the person of the selfie? " +
+    "Asks Linkface, with its own account. Give the selfie in one of three ways, and the liveness data in one of three. " +
+    "'review' means that a person must look: never report it as approved.",
+  input: {
+    selfie_path: path
+      .optional()
+      .describe("local path: JPEG, PNG, BMP, GIF or TIFF, sides of 9 to 4000 pixels, up to 5 MB"),
+    selfie_url: url.optional().describe("http or https address that Linkface can open"),
+    selfie_image_id: id.optional().describe("raw.image_id of an earlier result"),
+    liveness_data_path: path.optional().describe("local path of the SDK's file, up to 5 MB; not an image"),
+    liveness_data_url: url.optional().describe("http or https address that Linkface can open"),
+    liveness_data_id: id.optional().describe("raw.liveness_data_id of an earlier result"),
+    auto_rotate: z.boolean().optional().describe("turn the selfie upright first"),
+    decline_threshold: percent.optional().describe("declines below it, and not at it; default 70"),
+  },
+  output: Decision.extend({ threshold: Decision.shape.threshold.describe("below it declines") }),
+  hints: {
+    readOnlyHint: false, // billed, and the provider keeps what it gives an id of
+    destructiveHint: false,
+    idempotentHint: false,
+    openWorldHint: true,
+  },
+  async run({ auto_rotate, decline_threshold, ...ways }, context) {
+    const { selfie_path, selfie_url, selfie_image_id, liveness_data_path, liveness_data_url, liveness_data_id } = ways;
+    const selfieWay = exactlyOne("selfie", { selfie_path, selfie_url, selfie_image_id });
+    const dataWay = exactlyOne("liveness data", { liveness_data_path, liveness_data_url, liveness_data_id });
+    const linkface = await context.linkface();
+    const { selfie, facts } = await readSelfie(selfieWay, linkface, context);
+    const livenessData = await readLivenessData(dataWay, linkface, context);
+    const report = await linkface.verifyLivenessSelfie(selfie, livenessData, {
+      signal: context.signal,
+      onStage: context.onStage,
+      autoRotate: auto_rotate,
+      declineThreshold: decline_threshold,
+    });
+    return decide({ check: "liveness_selfie", provider: linkface.name, images: facts }, report);
+  },
+});
+
+/** The arguments for one thing -> the one that was given. */
+function exactlyOne<T>(noun: string, ways: Readonly<Record<string, T | undefined>>): T {
+  const given = Object.entries(ways).filter(([, way]) => way !== undefined);
+  const [[, only] = [], ...more] = given;
+  if (only !== undefined && more.length === 0) return only;
+  const names = given.map(([name]) => name).join(" and ");
+  throw new CheckError(
+    "invalid_input",
+    `Give the ${noun} in exactly one way, as ${Object.keys(ways).join(" or ")}: ${names === "" ? "none was" : `${names} were`} given.`,
+  );
+}
+
+type Way = { readonly path: string } | { readonly url: URL } | { readonly id: string };
+
+async function readSelfie(
+  way: Way,
+  { images: limits }: LivenessSelfie,
+  context: ToolContext,
+): Promise<{ selfie: Selfie; facts: ImageFacts[] }> {
+  if (!("path" in way)) return { selfie: way, facts: [] };
+  const { images, facts } = await readImages(context, limits, { selfie: way.path });
+  return { selfie: { image: images.selfie }, facts };
+}
+
+async function readLivenessData(way: Way, linkface: LivenessSelfie, context: ToolContext): Promise<LivenessData> {
+  if (!("path" in way)) return way;
+  const bytes = await context.loadFile(way.path, { maxBytes: linkface.maxLivenessDataBytes, noun: "liveness data" });
+  context.signal.throwIfAborted();
+  return { bytes };
+}

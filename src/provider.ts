@@ -78,6 +78,8 @@ export interface EnrolledFace extends Enrolment {
   readonly id: string;
   /** ISO 8601, UTC. */
   readonly enrolledAt: string;
+  /** What the provider had to do to the image first, in our words. */
+  readonly note?: string;
 }
 
 export interface FacePage {
@@ -93,6 +95,8 @@ export interface Removal {
   readonly removed: boolean;
   /** true: the bytes of the embedding are gone from the store's files too. */
   readonly erased: boolean;
+  /** Where they are not: what is left and why, as the end of a sentence. */
+  readonly remains?: string;
 }
 
 /**

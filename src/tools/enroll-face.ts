@@ -6,8 +6,8 @@ export const enrollFace = defineTool({
   name: "enroll_face",
   title: "Enroll a face",
   description:
-    "Adds the face of a photo to the gallery on this machine, so that search_face finds it again. " +
-    "Keeps a biometric template, not the photo: enroll only people who agreed, or whom you may block.",
+    "Adds the face of a photo to the gallery on this machine, so that search_face finds it again; with Didit, " +
+    "blocklisted true puts it on the face blocklist. Enroll only people who agreed, or whom you may block.",
   input: {
     image_path: imagePath.describe("local path of a photo with one clear face"),
     label: line(100).describe("what to call the face when it is found"),
@@ -23,11 +23,11 @@ export const enrollFace = defineTool({
     enrolled_at: z.string(),
     summary: z.string(),
   }),
-  hints: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
+  hints: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: true },
   async run({ image_path, label, vendor_data = null, blocklisted = false }, context) {
     const provider = await need(context, "enrollFace");
     const { images } = await readImages(context, provider.images, { image: image_path });
-    const { id, enrolledAt } = await provider.enrollFace(
+    const { id, enrolledAt, note } = await provider.enrollFace(
       images.image,
       { label, vendorData: vendor_data, blocklisted },
       { signal: context.signal, onStage: context.onStage },
@@ -39,7 +39,7 @@ export const enrollFace = defineTool({
       vendor_data,
       blocklisted,
       enrolled_at: enrolledAt,
-      summary: `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it again.`,
+      summary: `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it again.${note === undefined ? "" : ` ${note}`}`,
     };
   },
 });

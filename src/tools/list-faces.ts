@@ -4,7 +4,7 @@ import { defineTool, need } from "./define.ts";
 export const listFaces = defineTool({
   name: "list_faces",
   title: "List enrolled faces",
-  description: "Lists the faces of the gallery, newest first, without their templates.",
+  description: "Lists the faces of the gallery, newest first, without their templates; with Didit, the face blocklist.",
   input: {
     limit: z.int().min(1).max(100).default(20).describe("faces a page"),
     cursor: z.string().min(1).max(200).optional().describe("next_cursor of the page before"),
@@ -24,7 +24,7 @@ export const listFaces = defineTool({
     next_cursor: z.string().nullable(),
     summary: z.string(),
   }),
-  hints: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: false },
+  hints: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: true },
   async run(page, context) {
     const provider = await need(context, "listFaces");
     const { faces, total, nextCursor } = await provider.listFaces(page, context);

@@ -5,7 +5,8 @@ import { defineTool, line, need } from "./define.ts";
 export const removeFace = defineTool({
   name: "remove_face",
   title: "Remove a face",
-  description: "Erases one face from the gallery for good. list_faces and search_face give the ids.",
+  description:
+    "Erases one face from the gallery for good; with Didit, takes it off the face blocklist. list_faces gives the ids.",
   input: { face_id: line(100).describe("the id that enroll_face returned") },
   output: z.object({
     provider: z.string(),
@@ -14,15 +15,18 @@ export const removeFace = defineTool({
     erased: z.boolean().describe("its bytes are gone from the files too"),
     summary: z.string(),
   }),
-  hints: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
+  hints: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: true },
   async run({ face_id }, context) {
     const provider = await need(context, "removeFace");
-    const { removed, erased } = await provider.removeFace(face_id, context);
+    const {
+      removed,
+      erased,
+      remains = "bytes of its template still lie in the store's files",
+    } = await provider.removeFace(face_id, context);
     if (!removed) throw new CheckError("not_found", "No face with that id is enrolled.");
     const summary = erased
       ? "The face was removed and its template erased."
-      : "The face was removed and will not be found again. Bytes of its template still lie in the store's files, " +
-        "since another program is reading them; they go with the next change of the gallery.";
+      : `The face was removed and will not be found again, but ${remains}.`;
     return { provider: provider.name, face_id, removed, erased, summary };
   },
 });

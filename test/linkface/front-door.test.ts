@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as z from "zod";
 import { type Connection, closing, ERAS, temporaryFolder } from "../support/clients.ts";
 import {
   LINKFACE_ID,
@@ -54,7 +55,8 @@ describe.each(ERAS)("Linkface over stdio, $era", ({ connect }) => {
 
   test("the ids of an earlier answer stand in for files", async () => {
     const first = await verify({ selfie_path: selfie, liveness_data_path: recording });
-    const { image_id, liveness_data_id } = first.structuredContent?.["raw"] as Record<string, string>;
+    const raw = z.object({ image_id: z.string(), liveness_data_id: z.string() });
+    const { image_id, liveness_data_id } = raw.parse(first.structuredContent?.["raw"]);
     const second = await verify({ selfie_image_id: image_id, liveness_data_id });
     expect(second.structuredContent).toMatchObject({ outcome: "approved", images: [] });
     expect(linkface.received.at(-1)?.fields).toMatchObject({ selfie_image_id: image_id, liveness_data_id });

@@ -163,7 +163,7 @@ test("the stand-in refuses what Linkface refuses", async () => {
   const { api } = await setUp({}, false);
   const good = { ...CREDENTIALS, selfie_image_id: "I", liveness_data_id: "L" };
   const post = async (
-    fields: Record<string, string | [name: string, mime: string, bytes: Uint8Array<ArrayBuffer>]>,
+    fields: Record<string, string | readonly [name: string, mime: string, bytes: Uint8Array<ArrayBuffer>]>,
     query = "",
   ) => {
     const form = new FormData();
@@ -189,10 +189,10 @@ test("the stand-in refuses what Linkface refuses", async () => {
   expect(await post({ ...good, surprise: "1" })).toBe("INVALID_ARGUMENT");
   const file = (name: string, mime: string, bytes = jpeg) =>
     ({ ...withoutSelfie, selfie_file: [name, mime, bytes] }) as const;
-  expect(await post({ ...file("selfie_file.jpg", "image/jpeg") })).toBe("OK");
-  expect(await post({ ...file("jane.jpg", "image/jpeg") })).toBe("INVALID_IMAGE_FORMAT_OR_SIZE");
-  expect(await post({ ...file("selfie_file.jpg", "image/png") })).toBe("INVALID_IMAGE_FORMAT_OR_SIZE");
-  expect(await post({ ...file("selfie_file.webp", "image/webp", await picture("webp")) })).toBe(
+  expect(await post(file("selfie_file.jpg", "image/jpeg"))).toBe("OK");
+  expect(await post(file("jane.jpg", "image/jpeg"))).toBe("INVALID_IMAGE_FORMAT_OR_SIZE");
+  expect(await post(file("selfie_file.jpg", "image/png"))).toBe("INVALID_IMAGE_FORMAT_OR_SIZE");
+  expect(await post(file("selfie_file.webp", "image/webp", await picture("webp")))).toBe(
     "INVALID_IMAGE_FORMAT_OR_SIZE",
   );
   const data: [string, string, Uint8Array<ArrayBuffer>] = ["liveness_data_file.bin", "text/plain", LIVENESS_DATA];

@@ -154,11 +154,6 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
     expect(stages).toEqual(["reading", "asking the provider"]);
   });
 
-  test("the gallery is not Didit's, and the answer says what is", async () => {
-    const answer = await server.call("list_faces");
-    expect(answer.text).toMatch(/^Error \[unsupported\]: .*didit.*\nNext: .*BIOMETRICS_PROVIDER=on-device/);
-  });
-
   test("the setup names the provider, and no more than the end of the key", async () => {
     const { structuredContent, everything } = await server.call("get_setup");
     expect(structuredContent).toMatchObject({ provider: "didit", api_key: `ends in ${API_KEY.slice(-4)}` });

@@ -96,13 +96,14 @@ function spawnOptions({ env, args = [], cwd }: Setup) {
   };
 }
 
-async function connected(
+/** `server` is the process that the client talks to. */
+export async function connected(
   client: LegacyClient | ModernClient,
-  transport: LegacyTransport | ModernTransport,
+  server: Pick<LegacyTransport | ModernTransport, "pid" | "stderr">,
   connect: () => Promise<void>,
 ): Promise<Connection> {
   const errors: string[] = [];
-  transport.stderr?.on("data", (chunk: Buffer) => errors.push(chunk.toString()));
+  server.stderr?.on("data", (chunk: Buffer) => errors.push(chunk.toString()));
   await connect();
   const connection: Connection = {
     async call(name, args = {}, options = {}) {
@@ -111,7 +112,7 @@ async function connected(
     },
     listTools: async () => (await client.listTools()).tools as unknown as readonly ListedTool[],
     instructions: () => client.getInstructions(),
-    pid: transport.pid ?? 0,
+    pid: server.pid ?? 0,
     stderr: () => errors.join(""),
     close: () => client.close(),
   };

@@ -100,7 +100,7 @@ export async function standIn(options: StandInOptions = {}): Promise<StandIn> {
     const chunks: Buffer[] = [];
     for await (const chunk of message) chunks.push(chunk as Buffer);
     const path = new URL(message.url ?? "/", "http://stand.in").pathname;
-    const route = routes.find((it) => it.method === message.method && it.path === path);
+    const route = routes.find((it) => it.method === message.method && fits(it.path, path));
     const request = await record(message, response, Buffer.concat(chunks), route);
     received.push(request);
 
@@ -138,6 +138,12 @@ export async function standIn(options: StandInOptions = {}): Promise<StandIn> {
         server.closeAllConnections();
       }),
   };
+}
+
+/** `{...}` in a route stands for one part of a path. */
+function fits(route: string, path: string): boolean {
+  const [parts, given] = [route.split("/"), path.split("/")];
+  return parts.length === given.length && parts.every((part, at) => part === given[at] || /^\{.+\}$/.test(part));
 }
 
 const notFound: Answer = { status: 404, headers: { "content-type": "text/html" }, text: "<h1>Not Found</h1>" };

@@ -109,11 +109,11 @@ function isLoopback({ hostname }: URL): boolean {
 /** An answer that did not come, or was not understood: for once it is safe to ask again. */
 function rethrowUncertain(thrown: unknown): never {
   const { code, message, cause, next, retryAfterSeconds } = CheckError.from(thrown);
-  const isUncertain = code === "timeout" || code === "unavailable" || code === "bad_response";
+  const isUncertain = code === "no_answer" || code === "bad_response";
   throw new CheckError(code, message, {
     cause,
     retryAfterSeconds,
-    next: isUncertain ? "Nothing was charged: only a person can pay. Call again later, or top up in the console." : next,
+    next: isUncertain ? "Nothing was charged: only a person can pay. Call again, or top up in the console." : next,
   });
 }
 

@@ -1,9 +1,10 @@
 import type * as z from "zod";
 import { type Image, uploadName } from "../../image.ts";
-import type { CallOptions, CheckOptions, ProviderWith, SearchOptions } from "../../provider.ts";
+import type { CallOptions, Capability, CheckOptions, ProviderWith, SearchOptions } from "../../provider.ts";
 import type { FormPart } from "../http/form.ts";
 import { httpClient, type ProxySettings } from "../http.ts";
 import { BalanceAnswer, LivenessAnswer, MatchAnswer, SearchAnswer, toReport, toSearchReport } from "./answers.ts";
+import { faceBlocklist } from "./blocklist.ts";
 import { DIDIT_REFUSALS } from "./refusals.ts";
 
 const BASE_URL = "https://verification.didit.me";
@@ -20,7 +21,7 @@ export interface DiditOptions {
   readonly proxy?: ProxySettings | undefined;
 }
 
-type Didit = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace">;
+type Didit = ProviderWith<Capability>;
 
 /** The standalone checks of Didit's cloud. Each answer is billed. */
 export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, proxy }: DiditOptions): Didit {
@@ -76,6 +77,8 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
       const { json, data } = await ask("/v3/face-search/", { user_image: image }, fields, SearchAnswer, options);
       return toSearchReport(data.face_search, { threshold: null, reference: data.request_id, raw: json });
     },
+
+    ...faceBlocklist(http),
 
     // The balance: free of charge, and refused without a good key.
     async test({ signal, onStage }: CallOptions) {

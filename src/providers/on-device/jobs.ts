@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
 import { CheckError } from "../../errors.ts";
+import { cancelled } from "./cancelled.ts";
 import type { Answer, Job, Operations } from "./messages.ts";
 import { MODELS, type ModelName } from "./models.ts";
 import { decode } from "./pipeline/decode.ts";
@@ -16,7 +17,7 @@ export function openWorkshop(files: EngineFiles): (job: Job) => Promise<Answer> 
   /** The operations for one job, which stop before their next step once it is cancelled. */
   function operations(stop: Job["stop"]): Operations {
     const goOn = () => {
-      if (Atomics.load(stop, 0) !== 0) throw new CheckError("cancelled", "The call was cancelled.");
+      if (Atomics.load(stop, 0) !== 0) throw cancelled();
     };
     const run: Run = (model, input) => {
       goOn();

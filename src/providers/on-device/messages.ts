@@ -34,5 +34,10 @@ export type Answer =
   | { readonly id: number; readonly output: unknown }
   | {
       readonly id: number;
-      readonly failure: { readonly code: FailureCode; readonly message: string; readonly next: string; readonly cause: string };
+      readonly failure: {
+        readonly code: FailureCode;
+        readonly message: string;
+        readonly next: string;
+        readonly cause: string;
+      };
     };

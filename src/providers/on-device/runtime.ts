@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { InferenceSession } from "onnxruntime-web/wasm";
 import { CheckError } from "../../errors.ts";
 import { loadModel, MODELS, type ModelName } from "./models.ts";
+import { type Once, once } from "./once.ts";
 
 type Ort = typeof import("onnxruntime-web/wasm");
 
@@ -28,10 +29,10 @@ export function openRuntime({ models, wasm }: EngineFiles): Runtime {
     landmark: once(() => createSession("landmark")),
     feature: once(() => createSession("feature")),
     liveness: once(() => createSession("liveness")),
-  } satisfies Record<ModelName, () => Promise<InferenceSession>>;
+  } satisfies Record<ModelName, Once<InferenceSession>>;
 
   async function createSession(model: ModelName): Promise<InferenceSession> {
-    const [{ api }, bytes] = await Promise.all([ort(), loadModel(model, models)]);
+    const [{ api }, bytes] = await Promise.all([ort.get(), loadModel(model, models)]);
     return api.InferenceSession.create(bytes, {
       intraOpNumThreads: 1,
       interOpNumThreads: 1,
@@ -41,16 +42,16 @@ export function openRuntime({ models, wasm }: EngineFiles): Runtime {
 
   return {
     async run(model, input) {
-      const [{ api }, loaded] = await Promise.all([ort(), session[model]()]);
+      const [{ api }, loaded] = await Promise.all([ort.get(), session[model].get()]);
       const outputs = await loaded.run({ input: new api.Tensor("float32", input, MODELS[model].input) });
       return Object.fromEntries(
         Object.entries(outputs).map(([name, { data }]) => [name, finite(data as Float32Array, model)]),
       );
     },
     async load(...wanted) {
-      await Promise.all(wanted.map((model) => session[model]()));
+      await Promise.all(wanted.map((model) => session[model].get()));
     },
-    name: async () => (await ort()).name,
+    name: async () => (await ort.get()).name,
   };
 }
 
@@ -87,19 +88,4 @@ async function loadOrt(wasm: URL): Promise<{ api: Ort; name: string }> {
     wasmBinary.byteOffset + wasmBinary.byteLength,
   ) as ArrayBuffer;
   return { api, name: `onnxruntime-web ${api.env.versions.web ?? ""}`.trim() };
-}
-
-/** Made at the first call, for all callers; a failure is forgotten, so that the next call tries again. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    if (made === undefined) {
-      const making = make();
-      made = making;
-      making.catch(() => {
-        if (made === making) made = undefined;
-      });
-    }
-    return made;
-  };
 }

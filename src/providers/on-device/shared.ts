@@ -1,4 +1,4 @@
-import { CheckError } from "../../errors.ts";
+import { cancelled, stopIfCancelled } from "./cancelled.ts";
 
 interface Work<V> {
   readonly result: Promise<V>;
@@ -14,7 +14,7 @@ export class Shared<K extends WeakKey, V> {
   readonly #works = new WeakMap<K, Work<V>>();
 
   async get(key: K, signal: AbortSignal, start: (signal: AbortSignal) => Promise<V>): Promise<V> {
-    if (signal.aborted) throw cancelled();
+    stopIfCancelled(signal);
     const work = this.#works.get(key) ?? this.#start(key, start);
     work.callers += 1;
     let leave = () => {};
@@ -47,5 +47,3 @@ export class Shared<K extends WeakKey, V> {
     if (this.#works.get(key) === work) this.#works.delete(key);
   }
 }
-
-const cancelled = () => new CheckError("cancelled", "The call was cancelled.");

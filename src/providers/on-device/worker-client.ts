@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { CheckError } from "../../errors.ts";
+import { cancelled } from "./cancelled.ts";
 import type { Answer, Input, Job, OperationName, Output } from "./messages.ts";
 
 /** Two: while the networks are busy with the first, the second is decoded. More would only hold pictures in memory. */
@@ -120,7 +121,6 @@ export function workerClient(file: URL, workerData: { readonly models: string })
 }
 
 const isStopped = (job: Job) => Atomics.load(job.stop, 0) !== 0;
-const cancelled = () => new CheckError("cancelled", "The call was cancelled.");
 
 /** Promise.withResolvers, which Node 20 does not have. */
 function withResolvers() {

@@ -171,6 +171,8 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
 
     async close() {
       if (!database.isOpen) return;
+      // The package lets go of the files only when its statements are collected, so SQLite would leave the log behind.
+      owesErasure = true;
       attempt(() => {
         erase();
         database.close();

@@ -41,7 +41,8 @@ export function sharpnessOf(picture: Raster): number {
   for (let y = 1; y < height - 1; y += 1) {
     for (let x = 1; x < width - 1; x += 1) {
       const at = y * width + x;
-      const neighbours = (light[at - 1] ?? 0) + (light[at + 1] ?? 0) + (light[at - width] ?? 0) + (light[at + width] ?? 0);
+      const neighbours =
+        (light[at - 1] ?? 0) + (light[at + 1] ?? 0) + (light[at - width] ?? 0) + (light[at + width] ?? 0);
       const difference = neighbours - 4 * (light[at] ?? 0);
       sum += difference;
       squares += difference * difference;

@@ -1,4 +1,4 @@
-import { grey, type Box, heightOf, type Point, type Raster, widthOf } from "./raster.ts";
+import { type Box, grey, heightOf, type Point, type Raster, widthOf } from "./raster.ts";
 
 /** What stands in for the pixels outside the picture: black, or the nearest pixel of its edge. */
 type Border = "black" | "edge";
@@ -68,7 +68,11 @@ export function resizeByArea(
   return result;
 }
 
-function weightOf({ first, last, firstWeight, lastWeight, innerWeight }: Cover, target: number, source: number): number {
+function weightOf(
+  { first, last, firstWeight, lastWeight, innerWeight }: Cover,
+  target: number,
+  source: number,
+): number {
   if (source === first[target]) return firstWeight[target] ?? 0;
   return source === last[target] ? (lastWeight[target] ?? 0) : innerWeight;
 }

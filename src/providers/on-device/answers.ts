@@ -1,0 +1,155 @@
+import { randomUUID } from "node:crypto";
+import { about, type Outcome } from "../../warnings.ts";
+import type { Neighbour } from "./gallery/gallery.ts";
+import { versionOf } from "./models.ts";
+import type { MainFace, Reading } from "./pipeline/read.ts";
+import { faceOf, type Remark } from "./remarks.ts";
+import { qualityOf, similarityOf } from "./scores.ts";
+
+// The raw answers have the shape of Didit's, so that one reader understands both. What Didit does not have stands in
+// `on_device`; what we do not compute (age, gender) is null.
+
+export const STATUS = { approved: "Approved", review: "In Review", declined: "Declined" } as const satisfies Record<
+  Outcome,
+  string
+>;
+
+interface Envelope {
+  readonly request_id: string;
+  readonly vendor_data: string | null;
+  readonly metadata: null;
+  readonly created_at: string;
+}
+
+/** A call without a service: the id only tells two answers apart. */
+export function envelope(vendorData: string | undefined): Envelope {
+  return {
+    request_id: randomUUID(),
+    vendor_data: vendorData ?? null,
+    metadata: null,
+    created_at: new Date().toISOString(),
+  };
+}
+
+export function livenessBlock(
+  reading: Reading,
+  { verdict, score, remarks }: { verdict: Outcome; score: number | null; remarks: readonly Remark[] },
+) {
+  const face = faceOf(reading);
+  return {
+    status: STATUS[verdict],
+    method: "PASSIVE",
+    score,
+    user_image: imageBlock(reading),
+    warnings: remarks.map((remark) => warningBlock(remark, "LIVENESS")),
+    face_quality: face === null ? null : qualityOf(face.norm),
+    face_luminance: face === null ? null : round(face.luminance, 2),
+  };
+}
+
+export function matchBlock(
+  user: Reading,
+  reference: Reading,
+  { verdict, score, remarks }: { verdict: Outcome; score: number | null; remarks: readonly Remark[] },
+) {
+  return {
+    status: STATUS[verdict],
+    score,
+    user_image: imageBlock(user),
+    ref_image: imageBlock(reference),
+    warnings: remarks.map((remark) => warningBlock(remark, "FACEMATCH")),
+  };
+}
+
+export function searchBlock(
+  reading: Reading,
+  {
+    verdict,
+    total,
+    neighbours,
+    remarks,
+  }: { verdict: Outcome; total: number; neighbours: readonly Neighbour[]; remarks: readonly Remark[] },
+) {
+  return {
+    status: STATUS[verdict],
+    total_matches: total,
+    matches: neighbours.map((neighbour) => ({
+      session_id: null,
+      session_number: null,
+      similarity_percentage: similarityOf(neighbour.cosine),
+      source: "imported",
+      vendor_data: neighbour.vendorData,
+      verification_date: neighbour.enrolledAt,
+      user_details: null,
+      match_image_url: null,
+      status: null,
+      is_blocklisted: neighbour.blocklisted,
+      is_allowlisted: false,
+      api_service: null,
+      biometric_template_id: neighbour.id,
+      label: neighbour.label,
+    })),
+    user_image: imageBlock(reading),
+    warnings: remarks.map((remark) => warningBlock(remark, "LIVENESS")),
+  };
+}
+
+/** What was measured of one image, for whoever wants to know why. */
+export function measured(reading: Reading) {
+  const { main } = reading;
+  return {
+    width: reading.width,
+    height: reading.height,
+    faces: reading.faces.length,
+    face: main === null ? null : measuredFace(main),
+  };
+}
+
+export const modelsUsed = (...names: Parameters<typeof versionOf>[0][]) => names.map(versionOf);
+
+function measuredFace({ norm, height, sharpness, colour, surroundingsScale }: MainFace) {
+  return {
+    embedding_norm: round(norm, 3),
+    height_px: Math.round(height),
+    sharpness: round(sharpness, 1),
+    colour: round(colour, 2),
+    surroundings_scale: round(surroundingsScale, 2),
+  };
+}
+
+function imageBlock(reading: Reading) {
+  // What is not a face after all is not listed as one.
+  const faces = faceOf(reading) === null ? [] : reading.faces;
+  return {
+    entities: faces.map(({ box, confidence }) => ({
+      bbox: [
+        Math.max(0, Math.round(box.left)),
+        Math.max(0, Math.round(box.top)),
+        Math.min(reading.width, Math.round(box.right)),
+        Math.min(reading.height, Math.round(box.bottom)),
+      ],
+      confidence: round(confidence, 6),
+      age: null,
+      gender: null,
+      race: null,
+    })),
+    best_angle: reading.angle,
+  };
+}
+
+function warningBlock({ tag, severity, detail }: Remark, feature: "LIVENESS" | "FACEMATCH") {
+  const { meaning, advice } = about(tag);
+  const words = tag.toLowerCase().replaceAll("_", " ");
+  return {
+    risk: tag,
+    feature,
+    additional_data: detail ?? null,
+    log_type: severity,
+    short_description: words.charAt(0).toUpperCase() + words.slice(1),
+    long_description: `${meaning} ${advice}`,
+  };
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}

@@ -1,0 +1,70 @@
+import { writeSync } from "node:fs";
+import { setTimeout } from "node:timers/promises";
+import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
+import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
+import { FaceMaker, MODEL } from "./faces.ts";
+
+// Another process at the same gallery: `node --import tsx child.ts <task> <file> <seed>`, speaking in lines on stdout.
+const [, , task, file = "", seed = "1"] = process.argv;
+
+/** Written through at once: what the parent has read stays true when this process is killed. */
+function say(line: string): void {
+  writeSync(1, `${line}\n`);
+}
+
+async function enrollMany(faceCount: number): Promise<void> {
+  const gallery = await openSqliteGallery({ file, model: MODEL });
+  const faces = new FaceMaker(Number(seed));
+  for (let i = 0; i < faceCount; i++) {
+    const { id } = await gallery.enroll(faces.face(), { label: `${seed}:${i}`, vendorData: null, blocklisted: false });
+    say(`enrolled ${id}`);
+  }
+  await gallery.close();
+}
+
+async function churn(): Promise<never> {
+  const gallery = await openSqliteGallery({ file, model: MODEL });
+  const faces = new FaceMaker(Number(seed));
+  for (let i = 0; ; i++) {
+    const { id } = await gallery.enroll(faces.face(), { label: `${seed}:${i}`, vendorData: null, blocklisted: false });
+    say(`enrolled ${id}`);
+    if (i % 3 !== 0) continue;
+    say(`removing ${id}`);
+    await gallery.remove(id);
+    say(`removed ${id}`);
+  }
+}
+
+/** Holds a read transaction, and so the pages of what is removed meanwhile, until it is ended. */
+async function read(): Promise<void> {
+  const { DatabaseSync } = await loadDriver();
+  const database = new DatabaseSync(file);
+  database.exec("BEGIN");
+  database.prepare("SELECT count(*) FROM faces").get();
+  say("reading");
+  await setTimeout(60_000);
+}
+
+async function lock(): Promise<void> {
+  const { DatabaseSync } = await loadDriver();
+  const database = new DatabaseSync(file);
+  database.exec("BEGIN IMMEDIATE");
+  say("locked");
+  await setTimeout(60_000);
+}
+
+async function tell(): Promise<void> {
+  const opened = await openSqliteGallery({ file, model: MODEL }).catch((failure: unknown) => failure);
+  if (opened instanceof Error && "code" in opened) return say(`refused ${String(opened.code)}: ${opened.message}`);
+  say("opened");
+}
+
+const TASKS: Readonly<Record<string, () => Promise<void>>> = {
+  "enroll-50": () => enrollMany(50),
+  "enroll-1": () => enrollMany(1),
+  churn,
+  read,
+  lock,
+  tell,
+};
+await TASKS[task ?? ""]?.();

@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
@@ -34,6 +34,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const LINGER_MS = 1_000;
 /** What is under way when the server is told to stop may take so long to be answered. */
 const GRACE_MS = 5_000;
+/** What was written gets out. */
+const FLUSH_MS = 200;
 
 export interface HttpOptions {
   readonly host: string;
@@ -67,7 +69,8 @@ export async function serveOverHttp(
     );
   }
   const token = options.token ?? randomBytes(32).toString("base64url");
-  const create = serverFactory(deps, log, { ...OVER_HTTP, admit: atMost(MAX_CALLS) });
+  const stopped = new AbortController();
+  const create = serverFactory(deps, log, { ...OVER_HTTP, admit: atMost(MAX_CALLS, stopped.signal) });
   const sessions = openSessions(create);
   const modern = createMcpHandler(create, {
     onerror: (error) => log("protocol", error),
@@ -126,9 +129,11 @@ export async function serveOverHttp(
   const closed = once(server, "close");
   server.close();
   await Promise.race([Promise.allSettled(underWay), pause(GRACE_MS)]);
+  stopped.abort();
+  await Promise.race([Promise.allSettled(underWay), pause(FLUSH_MS)]);
   await Promise.all([sessions.close(), modern.close()]);
   server.closeIdleConnections();
-  await Promise.race([closed, pause(200)]); // the ends of streams get out
+  await Promise.race([closed, pause(FLUSH_MS)]);
   server.closeAllConnections();
 }
 
@@ -150,9 +155,13 @@ const OVER_HTTP = {
   },
 } satisfies Partial<Reach>;
 
-/** Lets so many calls run at once. The next is told so at once: it would otherwise wait, nobody knows how long. */
-function atMost(max: number): Reach["admit"] {
+/**
+ * Lets so many calls run at once. The next is told so at once: it would otherwise wait, nobody knows how long.
+ * Those that still run when the server stops are answered before their connections close.
+ */
+function atMost(max: number, stopped: AbortSignal): Reach["admit"] {
   let running = 0;
+  setMaxListeners(0, stopped);
   return async (call) => {
     if (running >= max) {
       const options = { retryAfterSeconds: 5 };
@@ -160,11 +169,19 @@ function atMost(max: number): Reach["admit"] {
     }
     running += 1;
     try {
-      return await call();
+      return await until(stopped, call());
     } finally {
       running -= 1;
     }
   };
+}
+
+function until<T>(stopped: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(new CheckError("no_answer", "The server was stopped before the answer came."));
+    stopped.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => stopped.removeEventListener("abort", stop));
+  });
 }
 
 /** Sessions for clients of 2025 that open one; whoever has none, of either era, is served request by request. */

@@ -57,7 +57,9 @@ test("nor of one that was moved from the log into the database before", async ()
   expect(await traces(file, embedding)).toEqual([]);
 });
 
-test("while another process reads it is not erased, and says so; the next call makes up for it", { timeout: 30_000 }, async () => {
+test("while another process reads it is not erased, and says so; the next call makes up for it", {
+  timeout: 30_000,
+}, async () => {
   const { file, gallery, embedding, ada } = await enrollAda();
   const reader = startProcess("read", file);
   await reader.line("reading");

@@ -1,6 +1,7 @@
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
@@ -30,6 +31,7 @@ async function integrity(file: string): Promise<unknown> {
   database.close();
   return { integrity: integrity_check, faults, strays: strays?.strays };
 }
+const { sqlite: builtInSqlite } = process.versions;
 const INTACT = { integrity: "ok", faults: [], strays: 0 };
 
 test("two processes that make the same gallery and enrol at once lose nothing", { timeout: 60_000 }, async () => {
@@ -101,25 +103,26 @@ test("a writer that holds the gallery longer than anyone waits is told as such",
   expect(await gallery.count()).toBe(0);
 });
 
-test.skipIf(process.versions["sqlite"] !== undefined)("without any SQLite there is no gallery, and it says so", async () => {
+test.skipIf(builtInSqlite !== undefined)("without any SQLite there is no gallery, and it says so", async () => {
   const file = join(await emptyFolder(), "gallery.db");
   const [said] = await startProcess("tell", file, 1, ["--no-addons"]).end();
   expect(said).toBe("refused unsupported: There is no face gallery in this setup; everything else works.");
 });
 
-test.skipIf(process.platform === "win32")("a write that the system refuses is a failure, and nothing was stored", { timeout: 30_000 }, async () => {
-  const file = join(await emptyFolder(), "gallery.db");
-  const gallery = await open(file);
-  await gallery.close();
-  // 128 blocks of 1 KiB: enough for the tables, not for many faces.
-  const script = `ulimit -f 128; exec "$0" --import tsx "$1" enroll-50 "$2" 5`;
-  const child = new URL("child.ts", import.meta.url).pathname;
-  const failed = await import("node:child_process").then(({ spawnSync }) =>
-    spawnSync("bash", ["-c", script, process.execPath, child, file], { encoding: "utf8" }),
-  );
-  expect(failed.status).not.toBe(0);
-  expect(failed.stderr).toMatch(/CheckError: The disk of the data folder (failed|is full)/);
-  const acknowledged = failed.stdout.trim().split("\n").filter(Boolean);
-  expect(await (await open(file)).count()).toBe(acknowledged.length);
-  expect(execFileSync).toBeDefined();
-});
+test.skipIf(process.platform === "win32")(
+  "a write that the system refuses is a failure, and nothing was stored",
+  { timeout: 30_000 },
+  async () => {
+    const file = join(await emptyFolder(), "gallery.db");
+    const gallery = await open(file);
+    await gallery.close();
+    // 128 blocks of 1 KiB: enough for the tables, not for many faces.
+    const script = `ulimit -f 128; exec "$0" --import tsx "$1" enroll-50 "$2" 5`;
+    const child = fileURLToPath(new URL("child.ts", import.meta.url));
+    const failed = spawnSync("bash", ["-c", script, process.execPath, child, file], { encoding: "utf8" });
+    expect(failed.status).not.toBe(0);
+    expect(failed.stderr).toMatch(/CheckError: The disk of the data folder (failed|is full)/);
+    const acknowledged = failed.stdout.trim().split("\n").filter(Boolean);
+    expect(await (await open(file)).count()).toBe(acknowledged.length);
+  },
+);

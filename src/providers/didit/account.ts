@@ -1,28 +1,24 @@
 import * as z from "zod";
 import type { Account, CodeSent, Ready, RegistrationRequest, Verification } from "../../account.ts";
-import type { Credentials, DiditAccount, PendingAccount, Stored } from "../../credentials.ts";
+import type { Credentials, PendingAccount, Stored } from "../../credentials.ts";
 import { CheckError } from "../../errors.ts";
 import type { CallOptions } from "../../provider.ts";
 import { plain } from "../../untrusted.ts";
-import { type HttpClient, httpClient, type ProxySettings } from "../http.ts";
-import { answered, attempt, type Refused } from "./attempt.ts";
+import { httpClient, type ProxySettings } from "../http.ts";
+import { anew, attempt, type Refused } from "./attempt.ts";
 import {
-  AUTH_REFUSALS,
-  addressRefused,
-  CODE_REFUSED,
-  isAboutPassword,
-  isAddressWrong,
+  alreadyThere,
+  codeRefused,
+  complaintOf,
   isMeant,
-  isTaken,
   passwordRefused,
-  REGISTRATION_FAILED,
-  resendRefused,
-  TAKEN,
-  throttled,
+  REGISTER_REFUSALS,
+  RESEND_REFUSALS,
+  VERIFY_REFUSALS,
 } from "./auth-refusals.ts";
 import { diditBilling } from "./billing.ts";
 import { lacksOf, makePassword } from "./password.ts";
-import { signIn } from "./sign-in.ts";
+import { Membership, rethrowHidden, signIn } from "./sign-in.ts";
 
 /** Didit sends no further code sooner. */
 const COOL_DOWN_S = 60;
@@ -38,131 +34,164 @@ export interface DiditAccountOptions {
   readonly proxy?: ProxySettings | undefined;
 }
 
-const Accepted = z.unknown();
-
-const VerifiedAnswer = z.object({
-  organization: z.object({ uuid: z.string().min(1), name: z.string() }),
-  application: z.object({
-    uuid: z.string().min(1),
-    name: z.string(),
-    client_id: z.string().nullish(),
-    api_key: z.string().regex(/^[\x21-\x7e]{8,512}$/),
-  }),
-});
-
-/** An account at Didit. Access tokens are used at most for the call that brought them, and never kept. */
+/** An account at Didit. Access tokens serve the call that brought them, and are never kept. */
 export function diditAccount(options: DiditAccountOptions): Account {
   const { authBaseUrl, apiBaseUrl, apiKey, credentials, timeoutMs, proxy } = options;
   const http = httpClient({ provider: "Didit", baseUrl: authBaseUrl, timeoutMs, proxy });
   const billing = diditBilling({ baseUrl: apiBaseUrl, apiKey, timeoutMs, proxy });
 
-  /** undefined: Didit knows of nothing that waits for a code. */
-  async function resend({ email, password }: PendingAccount, { signal }: CallOptions): Promise<true | undefined> {
-    const call = { path: "/programmatic/resend-otp/", json: { email, password }, secrets: [password] };
-    const reply = await attempt(http, { ...call, method: "POST", schema: Accepted, signal }, AUTH_REFUSALS);
+  const post = (path: string, json: object, secrets: readonly string[], { signal, onStage }: CallOptions) => {
+    onStage("asking the provider");
+    return { method: "POST", path, json, secrets, schema: z.unknown(), signal } as const;
+  };
+
+  async function register({ email, password: given }: RegistrationRequest, calls: CallOptions) {
+    const lacks = given === undefined ? [] : lacksOf(given);
+    if (lacks.length > 0) throw passwordRefused(`The password lacks ${lacks.join(", ")}`);
+    const stored = await credentials.read();
+    const kept = pendingOf(stored, email);
+    if (kept !== undefined && (await resend(kept, calls))) return codeSent(kept, false);
+
+    const known = given ?? kept?.password ?? accountOf(stored, email)?.password;
+    const pending: PendingAccount = {
+      email,
+      password: known ?? makePassword(),
+      password_made_here: given === undefined && (kept?.password_made_here ?? true),
+      code_sent_at: null,
+    };
+    // Before it is sent: an answer that gets lost must not take the password with it.
+    await credentials.update((it) => withPending(it, pending));
+    const { password } = pending;
+    const call = post("/programmatic/register/", { email, password }, [password], calls);
+    const reply = await attempt(http, call, REGISTER_REFUSALS).catch(rethrowRegistration);
+    if (!("error" in reply)) return codeSent(pending, reply.status === 201, given !== undefined);
+    if (!isMeant(reply, [400, 409, 422])) throw reply.error; // a 500 leaves open whether the account is there
+    await credentials.update((it) => (kept === undefined ? without(it, email) : withPending(it, kept)));
+    return fetchKey(reply, pending, known !== undefined, calls);
+  }
+
+  /** false: Didit has nothing that waits for a code, or not with this password. */
+  async function resend({ email, password, code_sent_at }: PendingAccount, calls: CallOptions): Promise<boolean> {
+    if (code_sent_at === null) return false;
+    refuseTooSoon(code_sent_at);
+    const call = post("/programmatic/resend-otp/", { email, password }, [password], calls);
+    const reply = await attempt(http, call, RESEND_REFUSALS);
     if (!("error" in reply)) return true;
-    if (reply.status === 429) throw throttled(resendRefused, reply);
-    if (isMeant(reply)) return undefined;
+    if (isMeant(reply, [400, 401, 403, 404, 409, 410, 422])) return false;
     throw reply.error;
   }
 
-  async function register(request: RegistrationRequest, calls: CallOptions): Promise<CodeSent | Ready> {
-    const { email } = request;
-    const lacks = request.password === undefined ? [] : lacksOf(request.password);
-    if (lacks.length > 0) throw passwordRefused(lacks);
-    const stored = await credentials.read();
-    const kept = pendingOf(stored, email);
-    if (kept !== undefined && kept.code_sent_at !== null) {
-      refuseTooSoon(kept.code_sent_at);
-      calls.onStage("asking the provider");
-      if (await resend(kept, calls)) {
-        await credentials.update((it) => withPending(it, { ...kept, code_sent_at: now() }));
-        return { status: "code_sent", email, isNew: false, password: kept.password_made_here ? "made" : "given earlier" };
-      }
-    }
-    const known = request.password ?? kept?.password ?? accountOf(stored, email)?.password;
-    const isMade = request.password === undefined && (kept?.password_made_here ?? true);
-    const pending = { email, password: known ?? makePassword(), password_made_here: isMade, code_sent_at: null };
-    // Before it is sent: an answer that gets lost must not take the password with it.
-    await credentials.update((it) => withPending(it, pending));
-    calls.onStage("asking the provider");
-    const { password } = pending;
-    const call = { path: "/programmatic/register/", json: { email, password }, secrets: [password] };
-    const { signal } = calls;
-    const reply = await attempt(http, { ...call, method: "POST", schema: Accepted, signal }, AUTH_REFUSALS);
-    if ("error" in reply) {
-      // Nothing came of it, so what was known before holds again. Of a 500 that is not certain.
-      if (reply.status < 500) await credentials.update((it) => kept === undefined ? without(it, email) : withPending(it, kept));
-      return afterRefusal(reply, email, known, calls);
-    }
-    await credentials.update((it) => withPending(it, { ...pending, code_sent_at: now() }));
-    const isNew = reply.status === 201;
-    const origin = request.password === undefined ? "given earlier" : "given";
-    return { status: "code_sent", email, isNew, password: isMade ? "made" : origin };
+  async function codeSent(pending: PendingAccount, isNew: boolean, isGiven = false): Promise<CodeSent> {
+    const { email, password_made_here } = pending;
+    await credentials.update((it) => withPending(it, { ...pending, code_sent_at: new Date().toISOString() }));
+    return {
+      status: "code_sent",
+      email,
+      isNew,
+      password: password_made_here ? "made" : isGiven ? "given" : "given earlier",
+    };
   }
 
-  /** An account that exists is signed in to, with a password that somebody knows. */
-  async function afterRefusal(refused: Refused, email: string, password: string | undefined, calls: CallOptions) {
-    if (refused.status === 429) throw throttled(undefined, refused);
-    if (refused.status === 500) throw refusal(REGISTRATION_FAILED, refused);
-    if (!isMeant(refused)) throw refused.error;
-    if (!isTaken(refused)) {
-      if (isAboutPassword(refused)) throw passwordRefused([], refused.error.cause);
-      if (isAddressWrong(refused)) throw addressRefused(refused.error.cause);
-    }
-    if (password === undefined) throw refusal(TAKEN, refused);
+  /** No account was opened. If there is one already, and its password is known, its key can be had. */
+  async function fetchKey(refused: Refused, pending: PendingAccount, isPasswordKnown: boolean, calls: CallOptions) {
+    const complaint = complaintOf(refused);
+    if (complaint !== undefined) throw complaint;
+    if (!isPasswordKnown) throw alreadyThere(refused);
+    const { email, password, password_made_here } = pending;
     const found = await signIn(http, { email, password }, calls);
-    return keep({ ...found, email });
+    return keep(email, found, password_made_here ? password : undefined);
   }
 
-  async function verifyEmail({ email, code }: Verification, { signal, onStage }: CallOptions): Promise<Ready> {
+  async function verifyEmail({ email, code }: Verification, calls: CallOptions): Promise<Ready> {
     // The code works once: first see whether what it brings can be kept.
-    const pending = pendingOf(await credentials.update((it) => it), email);
-    onStage("asking the provider");
-    const call = { path: "/programmatic/verify-email/", json: { email, code }, secrets: [code, pending?.password ?? ""] };
-    const reply = await attempt(
-      http,
-      { ...call, method: "POST", schema: VerifiedAnswer, signal },
-      AUTH_REFUSALS,
-    ).catch(rethrowSecretly);
-    if (!("error" in reply)) return keep({ ...reply.data, email });
-    if (reply.status === 429) throw throttled(undefined, reply);
-    throw isMeant(reply) ? refusal(CODE_REFUSED, reply) : reply.error;
+    const stored = await credentials.update((it) => it);
+    const pending = pendingOf(stored, email);
+    const made = pending?.password_made_here ? pending.password : undefined;
+    const secrets = [code, pending?.password ?? ""];
+    const call = { ...post("/programmatic/verify-email/", { email, code }, secrets, calls), schema: Membership };
+    const reply = await attempt(http, call, VERIFY_REFUSALS).catch(rethrowHidden).catch(rethrowVerification);
+    if (!("error" in reply)) return keep(email, reply.data, made);
+    throw isMeant(reply, [400, 401, 403, 404, 410, 422]) ? codeRefused(reply) : reply.error;
   }
 
-  async function keep({ email, organization, application }: Found & { email: string }): Promise<Ready> {
+  /** `password`: the one that was made here, which only this machine knows. */
+  async function keep(email: string, { organization, application }: Membership, password: string | undefined) {
+    const { api_key, uuid, name, client_id = null } = application;
     let isReplacing = false;
     await credentials.update((it) => {
-      const pending = pendingOf(it, email);
-      const password = pending?.password_made_here ? pending.password : accountOf(it, email)?.password;
-      const { api_key, uuid, name, client_id = null } = application;
-      const account: DiditAccount = {
+      const old = it.didit !== undefined && it.didit.application.uuid !== uuid ? [it.didit] : [];
+      isReplacing = old.length > 0;
+      const kept = password ?? accountOf(it, email)?.password;
+      const didit = {
         api_key,
         organization,
         application: { uuid, name, client_id },
         email,
-        ...(password === undefined ? {} : { password }),
-        verified_at: now(),
+        ...(kept === undefined ? {} : { password: kept }),
+        verified_at: new Date().toISOString(),
       };
-      const replaced = [it.didit].filter((old) => old !== undefined && old.application.uuid !== uuid);
-      isReplacing = replaced.length > 0;
-      return { ...without(it, email), didit: account, earlier: [...it.earlier, ...replaced] as DiditAccount[] };
+      return { ...without(it, email), didit, earlier: [...it.earlier, ...old] };
     });
     return {
       status: "ready",
       email,
-      apiKey: endOf(application.api_key),
+      // Of a key too short to be one nothing is shown: its end would be all of it.
+      apiKey: api_key.length < 12 ? "set" : `ends in ${api_key.slice(-4)}`,
       organization: plain(organization.name),
-      application: plain(application.name),
+      application: plain(name),
       isReplacing,
-    };
+    } as const;
   }
 
   return {
     register,
     verifyEmail,
     balance: (calls) => billing.balance(calls),
-    topUp: (amount, calls) => billing.topUp(amount, calls),
+    topUp: (amountInDollars, calls) => billing.topUp(amountInDollars, calls),
     close: async () => void (await Promise.all([http.close(), billing.close()])),
   };
+}
+
+function refuseTooSoon(codeSentAt: string): void {
+  const ageS = Math.floor((Date.now() - Date.parse(codeSentAt)) / 1000);
+  if (ageS < 0 || ageS >= COOL_DOWN_S) return; // a clock that was set back must not lock anybody out
+  const waitS = COOL_DOWN_S - ageS;
+  throw new CheckError("rate_limited", `Didit sent a code to this address ${ageS} s ago, and sends one a minute.`, {
+    retryAfterSeconds: waitS,
+    next: `Ask the user to look for the code, in the spam folder too. For another one, call again in ${waitS} s.`,
+  });
+}
+
+const isSame = (email: string) => {
+  const wanted = email.toLowerCase();
+  return (it: { readonly email: string }) => it.email.toLowerCase() === wanted;
+};
+const pendingOf = (stored: Stored, email: string) => stored.pending.find(isSame(email));
+const accountOf = (stored: Stored, email: string) =>
+  [stored.didit, ...stored.earlier].find((it) => it !== undefined && isSame(email)(it));
+
+function without(stored: Stored, email: string): Stored {
+  const isThis = isSame(email);
+  return { ...stored, pending: stored.pending.filter((it) => !isThis(it)) };
+}
+
+function withPending(stored: Stored, pending: PendingAccount): Stored {
+  const others = without(stored, pending.email);
+  return { ...others, pending: [...others.pending, pending] };
+}
+
+function rethrowRegistration(thrown: unknown): never {
+  const error = CheckError.from(thrown);
+  if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
+  throw anew(error, {
+    next: "Whether the account was opened is not known; its password is kept. Ask the user whether a code came (verify_email), else call register_account with the same address again.",
+  });
+}
+
+function rethrowVerification(thrown: unknown): never {
+  const error = CheckError.from(thrown);
+  if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
+  throw anew(error, {
+    next: "Nothing was saved. Whether the code was accepted is not known: call verify_email again with the same code and, if that is refused, register_account with the same address, which then fetches the key.",
+  });
 }

@@ -12,7 +12,7 @@ export interface Refused {
 /**
  * A call whose refusals, those of the table, are returned instead of thrown. What else goes wrong is thrown.
  *
- * Some services say in the text alone how long to wait; that too reaches `retryAfterSeconds`.
+ * Didit says in the text alone, sometimes, how long to wait: that too becomes `retryAfterSeconds`.
  */
 export async function attempt<T>(
   http: HttpClient,
@@ -32,11 +32,11 @@ export async function attempt<T>(
     return await http.request({ ...call, refusals: Object.fromEntries(rows) });
   } catch (thrown) {
     const error = CheckError.from(thrown);
-    // A refusal may have been repeated, and the repeat have failed in another way.
-    if (said === undefined || said.refusal.message !== error.message) throw error;
-    const { code, message, next, cause, retryAfterSeconds = secondsIn(said.body) } = error;
+    // After a refusal the call may have been repeated, and have failed in another way.
+    if (said?.refusal.message !== error.message) throw error;
     const { status, body } = said;
-    return { status, body, error: new CheckError(code, message, { next, cause, retryAfterSeconds }) };
+    const retryAfterSeconds = error.retryAfterSeconds ?? secondsIn(body);
+    return { status, body, error: anew(error, { retryAfterSeconds }) };
   }
 }
 
@@ -45,6 +45,14 @@ export async function answered<T>(reply: Promise<Answer<T> | Refused>): Promise<
   const settled = await reply;
   if ("error" in settled) throw settled.error;
   return settled;
+}
+
+/** The same failure with a part of it replaced. */
+export function anew(
+  { code, message, next, cause, retryAfterSeconds }: CheckError,
+  part: Partial<Pick<CheckError, "next" | "cause" | "retryAfterSeconds">>,
+): CheckError {
+  return new CheckError(code, message, { next, cause, retryAfterSeconds, ...part });
 }
 
 /** "Expected available in 30 seconds." */

@@ -3,7 +3,7 @@ import { type Balance, type Checkout, dollars, TOP_UP_DOLLARS } from "../../acco
 import { CheckError } from "../../errors.ts";
 import type { CallOptions } from "../../provider.ts";
 import { httpClient, type ProxySettings, type Refusal, type Refusals } from "../http.ts";
-import { answered, attempt } from "./attempt.ts";
+import { anew, answered, attempt } from "./attempt.ts";
 import { DIDIT_REFUSALS } from "./refusals.ts";
 
 export interface BillingOptions {
@@ -108,12 +108,10 @@ function isLoopback({ hostname }: URL): boolean {
 
 /** An answer that did not come, or was not understood: for once it is safe to ask again. */
 function rethrowUncertain(thrown: unknown): never {
-  const { code, message, cause, next, retryAfterSeconds } = CheckError.from(thrown);
-  const isUncertain = code === "no_answer" || code === "bad_response";
-  throw new CheckError(code, message, {
-    cause,
-    retryAfterSeconds,
-    next: isUncertain ? "Nothing was charged: only a person can pay. Call again, or top up in the console." : next,
+  const error = CheckError.from(thrown);
+  if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
+  throw anew(error, {
+    next: "Nothing was charged: only a person can pay. Call again, or tell the user to top up in Didit's console.",
   });
 }
 

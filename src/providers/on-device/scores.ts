@@ -29,8 +29,8 @@ export const similarityOf = (cosine: number) => scoreOn(SIMILARITY, cosine);
 export const qualityOf = (norm: number) => scoreOn(QUALITY, norm);
 export const livenessOf = (probability: number) => roundScore(100 * probability);
 
-/** What a search reports: faces from this similarity on, below which most resemble by chance. */
-export const MIN_FOUND = { similarity: 50, cosine: 0.49 } as const;
+/** What a search reports: faces from this cosine on, a similarity of 50. Below most resemble by chance. */
+export const MIN_FOUND_COSINE = 0.49;
 
 function scoreOn(curve: Curve, at: number): number {
   let [fromAt, fromScore] = curve[0] ?? [0, 0];

@@ -2,7 +2,7 @@ import type { Match, SearchType } from "../../provider.ts";
 import { type Outcome, worst } from "../../warnings.ts";
 import type { Gallery, Neighbour } from "./gallery/gallery.ts";
 import type { Remark } from "./remarks.ts";
-import { MIN_FOUND, similarityOf } from "./scores.ts";
+import { MIN_FOUND_COSINE, similarityOf } from "./scores.ts";
 
 /** From this similarity on two faces may be those of one person, and a person should look. */
 export const SEARCH_THRESHOLD = 70;
@@ -18,7 +18,7 @@ export async function findNeighbours(
   searchType: SearchType = "most_similar",
 ): Promise<{ neighbours: readonly Neighbour[]; total: number }> {
   const ask = (blocklistedFirst: boolean) =>
-    gallery.search(embedding, { minCosine: MIN_FOUND.cosine, limit: MAX_MATCHES, blocklistedFirst });
+    gallery.search(embedding, { minCosine: MIN_FOUND_COSINE, limit: MAX_MATCHES, blocklistedFirst });
   if (searchType === "blocklisted_or_approved") return ask(true);
   const nearest = await ask(false);
   if (nearest.total <= MAX_MATCHES) return nearest;

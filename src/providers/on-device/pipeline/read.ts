@@ -91,11 +91,15 @@ async function findMainFace(upright: Raster, angle: Angle, run: Run): Promise<Fo
   const faces = await detect(upright, run);
   const main = faces[0];
   if (main === undefined) return undefined;
-  const square = squareAbout(main.box);
-  const landmarks = await run("landmark", toLandmarkInput(upright, square));
-  const aligned = align(upright, fivePoints(take(landmarks, "output"), square));
+  const aligned = await alignFace(upright, main.box, run);
   const embedding = await embed(aligned, run);
   return { angle, upright, faces, box: main.box, aligned, embedding, norm: lengthOf(embedding) };
+}
+
+export async function alignFace(raster: Raster, face: Box, run: Run): Promise<Raster> {
+  const square = squareAbout(face);
+  const landmarks = await run("landmark", toLandmarkInput(raster, square));
+  return align(raster, fivePoints(take(landmarks, "output"), square));
 }
 
 /** The face of an aligned crop as 512 components, not normalised. */
@@ -103,7 +107,7 @@ export async function embed(aligned: Raster, run: Run): Promise<Float32Array> {
   return take(await run("feature", toEmbeddingInput(aligned)), "output");
 }
 
-async function detect(raster: Raster, run: Run): Promise<Face[]> {
+export async function detect(raster: Raster, run: Run): Promise<Face[]> {
   for (const margin of [0, MARGIN]) {
     const frame = frameOf(raster, margin);
     const found = await run("detect", toDetectorInput(raster, frame));

@@ -1,0 +1,42 @@
+import * as z from "zod";
+import { type Balance, dollars } from "../account.ts";
+import { defineTool } from "./define.ts";
+
+export const getBalance = defineTool({
+  name: "get_balance",
+  title: "Show the Didit balance",
+  description: "The credit of the Didit account in US dollars, and whether it refills itself. Bills nothing.",
+  input: {},
+  output: z.object({
+    provider: z.literal("didit"),
+    balance: z.string().describe("US dollars, exact"),
+    auto_refill_enabled: z.boolean().nullable(),
+    auto_refill_amount: z.string().nullable(),
+    auto_refill_threshold: z.string().nullable(),
+    summary: z.string(),
+    next_steps: z.array(z.string()),
+  }),
+  hints: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: true },
+  async run(_args, context) {
+    const account = await context.account();
+    const found = await account.balance(context);
+    const isEmpty = /^-|^0+(\.0+)?$/.test(found.balance);
+    return {
+      provider: "didit" as const,
+      balance: found.balance,
+      auto_refill_enabled: found.autoRefill,
+      auto_refill_amount: found.autoRefillAmount,
+      auto_refill_threshold: found.autoRefillThreshold,
+      summary: `The balance of the Didit account is ${dollars(found.balance)}. ${refillOf(found)}`,
+      next_steps: isEmpty ? ["Tell the user: checks will be refused until top_up, whose link a person pays at."] : [],
+    };
+  },
+});
+
+function refillOf({ autoRefill, autoRefillAmount, autoRefillThreshold }: Balance): string {
+  if (autoRefill === null) return "Didit did not say whether it refills itself.";
+  if (!autoRefill) return "It does not refill itself.";
+  const amount = autoRefillAmount === null ? "" : ` by ${dollars(autoRefillAmount)}`;
+  const threshold = autoRefillThreshold === null ? "" : ` when it falls to ${dollars(autoRefillThreshold)}`;
+  return `It refills itself${amount}${threshold}.`;
+}

@@ -1,0 +1,52 @@
+import * as z from "zod";
+import { dollars, TOP_UP_DOLLARS } from "../account.ts";
+import { defineTool } from "./define.ts";
+
+export const topUp = defineTool({
+  name: "top_up",
+  title: "Top up the Didit account",
+  description:
+    "Makes a link to a Stripe page on which a person can pay for credits. Charges nothing itself, and never says whether " +
+    "anybody paid: get_balance does.",
+  input: {
+    amount_in_dollars: z
+      .number()
+      .min(TOP_UP_DOLLARS.min)
+      .max(TOP_UP_DOLLARS.max)
+      .multipleOf(0.01)
+      .describe("US dollars, as the user said"),
+  },
+  output: z.object({
+    provider: z.literal("didit"),
+    amount_in_dollars: z.number(),
+    checkout_url: z.string(),
+    checkout_id: z.string(),
+    summary: z.string(),
+    next_steps: z.array(z.string()),
+  }),
+  hints: {
+    readOnlyHint: false,
+    destructiveHint: false,
+    idempotentHint: false, // each call makes a page of its own
+    openWorldHint: true,
+  },
+  link: ({ checkout_url, amount_in_dollars }) => ({
+    url: checkout_url,
+    message: `Open Stripe's page to pay ${dollars(String(amount_in_dollars))} to the Didit account`,
+  }),
+  async run({ amount_in_dollars }, context) {
+    const account = await context.account();
+    const { id, url } = await account.topUp(amount_in_dollars, context);
+    return {
+      provider: "didit" as const,
+      amount_in_dollars,
+      checkout_url: url,
+      checkout_id: id,
+      summary: `To add ${dollars(String(amount_in_dollars))}, a person pays here: ${url} Nothing has been charged yet.`,
+      next_steps: [
+        "Give the user the link as it is.",
+        "After they say that they paid, call get_balance: it alone tells.",
+      ],
+    };
+  },
+});

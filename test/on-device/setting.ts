@@ -1,0 +1,47 @@
+import { readFile } from "node:fs/promises";
+import { onTestFinished } from "vitest";
+import { type Image, toImage } from "../../src/image.ts";
+import type { EngineOptions } from "../../src/providers/on-device/engine.ts";
+import { type OnDeviceOptions, onDevice } from "../../src/providers/on-device/provider.ts";
+import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
+import { temporaryFolder } from "../support/clients.ts";
+
+const DIST = new URL("../../dist/", import.meta.url);
+
+/** The engine's program and networks as the build made them. */
+export const BUILT = {
+  worker: new URL("worker.js", DIST),
+  models: new URL("models/", DIST),
+  wasm: new URL("ort-wasm-simd-threaded.wasm", DIST),
+} as const;
+
+export const calm = { signal: new AbortController().signal, onStage: () => {} };
+
+const ACCEPTED = { maxBytes: 20e6, mimes: ["image/jpeg", "image/png", "image/webp", "image/tiff"] } as const;
+
+/** A new Image each time: the engine reads each once. */
+export async function imageOf(source: string | Uint8Array): Promise<Image> {
+  const bytes = typeof source === "string" ? await readFile(source) : source;
+  return toImage(new Uint8Array(bytes), ACCEPTED);
+}
+
+/** The provider with a gallery of its own. */
+export function openOnDevice(options: Partial<OnDeviceOptions> & EngineOptions = {}) {
+  const folder = temporaryFolder("gallery-");
+  const provider = onDevice({
+    openGallery: (model) => openSqliteGallery({ file: `${folder}/gallery.sqlite`, model }),
+    worker: BUILT.worker,
+    models: BUILT.models,
+    ...options,
+  });
+  return provider;
+}
+
+/** The same, closed when the test ends. */
+export function useOnDevice(options: Partial<OnDeviceOptions> = {}) {
+  const provider = openOnDevice(options);
+  onTestFinished(() => provider.close());
+  return provider;
+}
+
+export const tagsOf = ({ warnings }: { warnings: readonly { tag: string }[] }) => warnings.map(({ tag }) => tag);

@@ -24,6 +24,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
     loadImage: (path, limits) => loadImage(path, folders, limits),
     loadFile: (path, limits) => readLocalFile(path, folders, limits),
     linkface: () => providers.linkface(),
+    account: () => providers.account(),
     folders: () =>
       Promise.all(
         config.imageFolders.map(async (path) => {
@@ -48,6 +49,7 @@ export function brokenApp(fault: unknown): App {
     loadImage: fail,
     loadFile: fail,
     linkface: fail,
+    account: fail,
     folders: fail,
     close: async () => {},
   };

@@ -239,7 +239,7 @@ const isReadingAnywhere = (name: Setting) => name !== "BIOMETRICS_IMAGE_DIRS";
 function withSettings(command: Command, applies: (name: Setting) => boolean = () => true): Command {
   for (const [name, flag] of FLAGS.filter(([setting]) => applies(setting))) {
     const isList = name === "BIOMETRICS_IMAGE_DIRS";
-    const option = new Option(`--${flag} ${isList ? "<folder...>" : "<value>"}`, SETTINGS[name]);
+    const option = new Option(`--${flag} ${isList ? "[folder...]" : "<value>"}`, SETTINGS[name]);
     command.addOption(option.helpGroup("Settings, also from the environment:"));
   }
   const names = (Object.keys(SETTINGS) as Setting[]).filter(applies).join(", ");
@@ -247,11 +247,12 @@ function withSettings(command: Command, applies: (name: Setting) => boolean = ()
 }
 
 function configOf(command: Command, { configure }: Terminal): Config {
-  const options = command.opts<Record<string, string | readonly string[] | undefined>>();
+  const options = command.opts<Record<string, string | readonly string[] | true | undefined>>();
   const flags: Record<string, string> = {};
   for (const [name, flag] of FLAGS) {
     const value = options[camel(flag)];
-    if (value !== undefined) flags[name] = typeof value === "string" ? value : value.join(delimiter);
+    // A desktop host whose user chose no folder passes the flag alone, which is as good as none.
+    if (value !== undefined && value !== true) flags[name] = typeof value === "string" ? value : value.join(delimiter);
   }
   return configure(flags);
 }

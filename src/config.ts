@@ -108,8 +108,11 @@ function settingOf(environment: Environment, name: Setting): string | undefined 
   return value === "" || value?.startsWith("${user_config.") ? undefined : value;
 }
 
+/** A desktop host can pass the defaults of its form as they stand in the manifest. */
+const HOME = /^(~|\$\{HOME\})(?=\/)/;
+
 const folder = z.string().transform((path, context) => {
-  const expanded = path.startsWith("~/") ? join(homedir(), path.slice(2)) : path;
+  const expanded = path.replace(HOME, () => homedir());
   if (isAbsolute(expanded)) return resolve(expanded);
   context.addIssue("must be an absolute path, or start with ~/");
   return z.NEVER;

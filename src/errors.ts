@@ -12,10 +12,10 @@ interface Failure {
 export const FAILURES = {
   invalid_input: { next: "Correct the arguments and call again.", retryable: false },
   path_refused: {
-    next: "Ask the user to put the image into an allowed folder (get_setup lists them), or to allow its folder with BIOMETRICS_IMAGE_DIRS.",
+    next: "Ask the user to put the file into an allowed folder (get_setup lists them), or to allow its folder with BIOMETRICS_IMAGE_DIRS.",
     retryable: false,
   },
-  image_rejected: { next: "Ask the user for another image.", retryable: false },
+  image_rejected: { next: "Ask the user for another file.", retryable: false },
   no_face: { next: "Ask for a new photo with the whole face in view. This is not a sign of fraud.", retryable: false },
   not_found: { next: "Call list_faces to see what there is.", retryable: false },
   unauthorized: { next: "Ask the user to check the API key and its permissions.", retryable: false },

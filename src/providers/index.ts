@@ -1,5 +1,7 @@
 import { join } from "node:path";
+import type { Account } from "../account.ts";
 import type { Config } from "../config.ts";
+import { type Credentials, openCredentials } from "../credentials.ts";
 import { CheckError } from "../errors.ts";
 import type { LivenessSelfie } from "../liveness-selfie.ts";
 import type { Provider, ProviderName } from "../provider.ts";
@@ -17,20 +19,27 @@ export interface Providers {
   current(): Promise<Provider>;
   /** @throws CheckError `unauthorized` without credentials. */
   linkface(): Promise<LivenessSelfie>;
+  account(): Promise<Account>;
   close(): Promise<void>;
 }
 
 export function openProviders(config: Config): Providers {
   const providers = openings<Provider>();
   const linkfaces = openings<LivenessSelfie>();
-  const choose = async (): Promise<Chosen> => {
-    const { apiKey } = config.didit;
-    if (config.provider === "on-device") return { name: "on-device", reason: "BIOMETRICS_PROVIDER says so", apiKey };
+  const accounts = openings<Account>();
+  const credentials = openCredentials(config.dataFolder);
+  const keyOf = async () => config.didit.apiKey ?? (await credentials.read()).didit?.api_key;
+
+  async function choose(): Promise<Chosen> {
+    if (config.provider === "on-device") {
+      return { name: "on-device", reason: "BIOMETRICS_PROVIDER says so", apiKey: config.didit.apiKey };
+    }
+    const apiKey = await keyOf();
     if (config.provider === "didit") return { name: "didit", reason: "BIOMETRICS_PROVIDER says so", apiKey };
-    return apiKey === undefined
-      ? { name: "on-device", reason: "there is no DIDIT_API_KEY", apiKey }
-      : { name: "didit", reason: "there is a DIDIT_API_KEY", apiKey };
-  };
+    if (apiKey === undefined) return { name: "on-device", reason: "there is no key of Didit", apiKey };
+    const isStored = config.didit.apiKey === undefined;
+    return { name: "didit", reason: isStored ? "verify_email stored a key" : "there is a DIDIT_API_KEY", apiKey };
+  }
   return {
     choose,
     async current() {
@@ -40,7 +49,8 @@ export function openProviders(config: Config): Providers {
         : providers.get(name, () => openOnDevice(config));
     },
     linkface: () => linkfaces.get("linkface", () => openLinkface(config)),
-    close: async () => void (await Promise.all([providers.close(), linkfaces.close()])),
+    account: () => accounts.get("didit", () => openAccount(config, credentials, keyOf)),
+    close: async () => void (await Promise.all([providers.close(), linkfaces.close(), accounts.close()])),
   };
 }
 
@@ -66,11 +76,20 @@ function openings<T extends { close(): Promise<void> }>() {
 async function openDidit({ didit: { baseUrl, saveRequests }, timeoutMs, proxy }: Config, apiKey: string | undefined) {
   if (apiKey === undefined) {
     throw new CheckError("unauthorized", "Didit is chosen as the provider, but there is no API key.", {
-      next: "Ask the user to set DIDIT_API_KEY, or to leave BIOMETRICS_PROVIDER at auto.",
+      next: "Ask the user to set DIDIT_API_KEY, or open an account with register_account; or to leave BIOMETRICS_PROVIDER at auto.",
     });
   }
   const { didit } = await import("./didit/provider.ts");
   return didit({ apiKey, baseUrl, timeoutMs, saveRequests, proxy });
+}
+
+async function openAccount(
+  { didit: { authBaseUrl, baseUrl }, timeoutMs, proxy }: Config,
+  credentials: Credentials,
+  apiKey: () => Promise<string | undefined>,
+) {
+  const { diditAccount } = await import("./didit/account.ts");
+  return diditAccount({ authBaseUrl, apiBaseUrl: baseUrl, apiKey, credentials, timeoutMs, proxy });
 }
 
 async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, timeoutMs, proxy }: Config) {

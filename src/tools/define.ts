@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { type Account, withBalance } from "../account.ts";
 import type { ImageFacts } from "../decision.ts";
 import { CheckError } from "../errors.ts";
 import type { FileLimits, Image, ImageLimits } from "../image.ts";
@@ -17,6 +18,8 @@ export interface Deps {
   loadFile(path: string, limits: FileLimits): Promise<Uint8Array<ArrayBuffer>>;
   /** @throws CheckError `unauthorized` where there are no credentials for it. */
   linkface(): Promise<LivenessSelfie>;
+  /** The account at Didit, also where there is none yet. */
+  account(): Promise<Account>;
   /** The folders that may be read, and whether each is there. */
   folders(): Promise<readonly { readonly path: string; readonly readable: boolean }[]>;
 }
@@ -94,7 +97,10 @@ export function defineTool<I extends z.ZodRawShape, O extends z.ZodObject>(spec:
           `The arguments of ${spec.name} are wrong: ${faultsOf(parsed.error, input)}.`,
         );
       }
-      return spec.output.parse(await run(parsed.data, context));
+      const done = run(parsed.data, context).catch(async (thrown: unknown) => {
+        throw await withBalance(thrown, context.account, context);
+      });
+      return spec.output.parse(await done);
     },
   };
 }

@@ -1,7 +1,3 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { onTestFinished } from "vitest";
 import type { NeighbourQuery } from "../../src/providers/on-device/gallery/gallery.ts";
 
 export const MODEL = "test-model-1";
@@ -53,12 +49,6 @@ export function bitsOf(face: Float32Array): Buffer {
   for (const [i, component] of face.entries())
     if (component > 0) bits.writeUInt8(bits.readUInt8(i >> 3) | (1 << (i & 7)), i >> 3);
   return bits;
-}
-
-export async function emptyFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "gallery-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 function unit(vector: Float32Array): Float32Array {

@@ -4,7 +4,8 @@ import { expect, onTestFinished, test } from "vitest";
 import type { EnrolledFace } from "../../src/provider.ts";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
-import { bitsOf, bytesOf, emptyFolder, FaceMaker, MODEL } from "./faces.ts";
+import { bitsOf, bytesOf, FaceMaker, MODEL } from "./faces.ts";
+import { emptyFolder } from "./folders.ts";
 import { startProcess } from "./processes.ts";
 
 const ADA = { label: "Ada, to be forgotten", vendorData: "user-to-be-forgotten", blocklisted: false };

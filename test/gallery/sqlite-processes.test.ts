@@ -6,7 +6,8 @@ import { expect, onTestFinished, test } from "vitest";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
-import { emptyFolder, FaceMaker, MODEL, NEAREST } from "./faces.ts";
+import { FaceMaker, MODEL, NEAREST } from "./faces.ts";
+import { emptyFolder } from "./folders.ts";
 import { startProcess } from "./processes.ts";
 
 async function open(file: string): Promise<Gallery> {

@@ -6,7 +6,8 @@ import { openGallery } from "../../src/providers/on-device/gallery/open.ts";
 import { type Database, loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
 import { galleryContract } from "./contract.ts";
-import { bitsOf, bytesOf, emptyFolder, FaceMaker, MODEL, NEAREST } from "./faces.ts";
+import { bitsOf, bytesOf, FaceMaker, MODEL, NEAREST } from "./faces.ts";
+import { emptyFolder } from "./folders.ts";
 
 const SOMEONE = { label: "someone", vendorData: null, blocklisted: false };
 

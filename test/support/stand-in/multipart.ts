@@ -77,6 +77,8 @@ const SIGNATURES = [
   { mime: "image/jpeg", extension: "jpg", hex: /^ffd8ff/ },
   { mime: "image/png", extension: "png", hex: /^89504e470d0a1a0a/ },
   { mime: "image/webp", extension: "webp", hex: /^52494646.{8}57454250/ },
+  { mime: "image/gif", extension: "gif", hex: /^47494638(37|39)61/ },
+  { mime: "image/bmp", extension: "bmp", hex: /^424d/ },
   { mime: "image/tiff", extension: "tiff", hex: /^(49492a00|4d4d002a)/ },
 ] as const;
 

@@ -89,8 +89,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 async function callTool(tool: Tool, inputs: readonly Input[], command: Command, terminal: Terminal): Promise<number> {
   const options = command.opts<Record<string, unknown>>();
   const required = inputs.filter(({ isRequired }) => isRequired);
+  const positional: readonly unknown[] = command.processedArgs;
   const given = inputs
-    .map((input) => [input.name, input.isRequired ? command.args[required.indexOf(input)] : options[camel(input.flag)]])
+    .map((input) => [input.name, input.isRequired ? positional[required.indexOf(input)] : options[camel(input.flag)]])
     .filter(([, value]) => value !== undefined);
   return withApp(command, terminal, async (app) => {
     const context = { ...app, signal: terminal.signal, onStage: () => {} };
@@ -191,7 +192,8 @@ function inputsOf({ input, secrets }: Tool): Input[] {
 /** What a tool requires is given in its order, the rest by flags. */
 function declare(command: Command, { flag, type, choices, description, isRequired }: Input): void {
   if (isRequired) {
-    command.argument(`<${flag}>`, description);
+    if (type === "string") command.argument(`<${flag}>`, description);
+    else command.argument(`<${flag}>`, description, toNumber);
     return;
   }
   if (type === "boolean") {

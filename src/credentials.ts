@@ -62,7 +62,15 @@ export interface Credentials {
   update(change: (stored: Stored) => Stored): Promise<Stored>;
 }
 
-export function openCredentials(folder: string): Credentials {
+interface Patience {
+  readonly deadAfterMs?: number;
+  readonly longestWaitMs?: number;
+}
+
+export function openCredentials(
+  folder: string,
+  { deadAfterMs = DEAD_AFTER_MS, longestWaitMs = LONGEST_WAIT_MS }: Patience = {},
+): Credentials {
   const file = join(folder, FILE);
   const lock = join(folder, LOCK);
   let known: { readonly id: string; readonly stored: Stored } | undefined;
@@ -171,8 +179,8 @@ export function openCredentials(folder: string): Credentials {
       const id = await idAt(lock);
       const now = performance.now();
       if (id !== seen.id) seen = { id, since: now };
-      else if (id !== undefined && now - seen.since > DEAD_AFTER_MS) await release(id);
-      if (now - start > LONGEST_WAIT_MS) {
+      else if (id !== undefined && now - seen.since > deadAfterMs) await release(id);
+      if (now - start > longestWaitMs) {
         throw new CheckError("unavailable", "Another process keeps the credentials in the data folder locked.", {
           next: `Ask the user to end other copies of this server and to remove ${shellQuoted(lock)}, then call again.`,
         });

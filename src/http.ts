@@ -102,6 +102,7 @@ export async function serveOverHttp(
 
   async function answer({ request, response, body, message }: Exchange): Promise<void> {
     const ended = new AbortController();
+    if (response.closed) return; // the client has gone while it was read
     response.once("close", () => ended.abort());
     const asked = toRequest(request, body, ended.signal);
     const answer = await route({ sessions, modern }, asked, message, ended.signal);

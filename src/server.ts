@@ -140,21 +140,27 @@ function progressOf({ mcpReq }: ServerContext): (stage: string) => void {
   };
 }
 
+const UNSEEN_IN_RESULTS = ["additionalProperties", "required", "minimum", "maximum", "const", "description"] as const;
+/** Of every check, and never what a program branches on. */
+const PLAIN_FIELDS = ["check", "provider", "reference", "images", "raw"];
+
 /**
  * A schema as clients see it, which lets every value pass: a tool parses its own arguments, so that a wrong one is
  * answered in our words, and its own result. A model reads the whole list at every turn, so what it can see in the
  * result itself (the inside of nested objects, bounds) is left out of the schemas of results.
  */
 function advertised(schema: z.ZodObject) {
-  const input = () => compact(z.toJSONSchema(schema, { io: "input", override: dropNumberFormat }));
+  const input = () =>
+    compact(z.toJSONSchema(schema, { io: "input", override: ({ jsonSchema }) => dropUnreadable(jsonSchema) }));
   const output = () =>
     compact(
       z.toJSONSchema(schema, {
         io: "output",
         override: ({ jsonSchema, path }) => {
-          for (const key of ["additionalProperties", "required", "minimum", "maximum"] as const) delete jsonSchema[key];
+          for (const key of UNSEEN_IN_RESULTS) delete jsonSchema[key];
           if (path.length > 0) delete jsonSchema.properties;
           if (path.at(-1) !== "outcome") delete jsonSchema.enum;
+          for (const field of PLAIN_FIELDS) delete jsonSchema.properties?.[field];
           const types = jsonSchema.anyOf?.map((option) => (typeof option === "object" ? option.type : undefined));
           if (types?.every((type) => typeof type === "string")) {
             delete jsonSchema.anyOf;
@@ -178,8 +184,9 @@ function compact({ $schema, ...json }: z.core.JSONSchema.BaseSchema): Record<str
   return json;
 }
 
-/** Bounds of the number format, not of ours. */
-function dropNumberFormat({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }): void {
+/** What a model gains nothing from: the lengths and patterns of strings, and the bounds of the number format. */
+function dropUnreadable(jsonSchema: z.core.JSONSchema.BaseSchema): void {
+  for (const key of ["minLength", "maxLength", "pattern", "format"] as const) delete jsonSchema[key];
   if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
   if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
 }

@@ -9,7 +9,7 @@ const MAX_IDLE_MS = 30 * 60_000;
  * need the server that the client began with. A client of 2026 sends everything with each request and has none.
  */
 export interface Sessions {
-  /** Opens a session with the `initialize` that a request carries. `ended` aborts when its answer is sent or given up. */
+  /** Opens a session with the `initialize` of a request. `ended` aborts when its answer has been sent or given up. */
   open(request: Request, message: unknown, ended: AbortSignal): Promise<Response>;
   /** Undefined for a session that is not, or no longer, there. */
   serve(id: string, request: Request, message: unknown, ended: AbortSignal): Promise<Response> | undefined;
@@ -55,15 +55,13 @@ export function openSessions(
   }
 
   function use(session: Session, request: Request, message: unknown, ended: AbortSignal): Promise<Response> {
+    const done = () => {
+      session.underWay -= 1;
+      session.usedAt = performance.now();
+    };
     session.underWay += 1;
-    ended.addEventListener(
-      "abort",
-      () => {
-        session.underWay -= 1;
-        session.usedAt = performance.now();
-      },
-      { once: true },
-    );
+    if (ended.aborted) done();
+    else ended.addEventListener("abort", done, { once: true });
     return session.transport.handleRequest(request, { parsedBody: message });
   }
 

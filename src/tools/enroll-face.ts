@@ -12,7 +12,7 @@ export const enrollFace = defineTool({
     image_path: imagePath.describe("local path of a photo with one clear face"),
     label: line(100).describe("what to call the face when it is found"),
     vendor_data: vendorData,
-    blocklisted: z.boolean().optional().describe("decline whoever has this face from now on; default false"),
+    blocklisted: z.boolean().optional().describe("decline whoever has this face from now on"),
   },
   output: z.object({
     provider: z.string(),

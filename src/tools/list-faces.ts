@@ -7,7 +7,7 @@ export const listFaces = defineTool({
   description: "Lists the faces of the gallery, newest first, without their templates; with Didit, the face blocklist.",
   input: {
     limit: z.int().min(1).max(100).default(20).describe("faces a page"),
-    cursor: z.string().min(1).max(200).optional().describe("next_cursor of the page before"),
+    cursor: z.string().min(1).max(200).optional().describe("next_cursor of the last page"),
   },
   output: z.object({
     provider: z.string(),

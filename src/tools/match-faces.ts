@@ -6,7 +6,7 @@ export const matchFaces = defineTool({
   title: "Match two faces",
   description:
     "Do two photos show the same person, say a selfie and the portrait of a document? " +
-    "It does not tell whether either is a live person: check_liveness does.",
+    "Says nothing about liveness.",
   input: {
     user_image_path: imagePath.describe("local path of the photo to check"),
     reference_image_path: imagePath.describe("local path of the photo that is trusted"),

@@ -15,7 +15,7 @@ export const registerAccount = defineTool({
   title: "Open a Didit account",
   description:
     "Opens an account at Didit, which mails a code for verify_email. " +
-    "Called again for the same address it has another code sent or, if the account is in use already, fetches its API key.",
+    "Again for the same address: sends another code or, where the account is in use, fetches its API key.",
   input: {
     email: EmailAddress.describe("the user's own address: ask, never make one up"),
     password: z

@@ -14,10 +14,10 @@ export const searchFace = defineTool({
     search_type: z
       .enum(SEARCH_TYPES)
       .optional()
-      .describe("default most_similar; the other: blocklisted first, then approved and imported faces"),
+      .describe("default most_similar; the other puts blocklisted faces first"),
     rotate,
     save,
-    vendor_data: vendorData.describe("your own id of the person, whose earlier records are no duplicates"),
+    vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
   },
   output: SearchDecision,
   hints: {

@@ -6,8 +6,8 @@ export const topUp = defineTool({
   name: "top_up",
   title: "Top up the Didit account",
   description:
-    "Makes a link to a Stripe page on which a person can pay for credits. Charges nothing itself, and never says whether " +
-    "anybody paid: get_balance does.",
+    "Makes a link to a page on which a person can pay for credits. Charges nothing itself; get_balance tells whether " +
+    "anybody paid.",
   input: {
     amount_in_dollars: z
       .number()

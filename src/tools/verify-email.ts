@@ -7,8 +7,8 @@ export const verifyEmail = defineTool({
   name: "verify_email",
   title: "Confirm the Didit account",
   description:
-    "Confirms the address of register_account with the code that Didit mailed, and saves the account's API key on this machine: " +
-    "checks use it from the next call on. No secret is in the answer.",
+    "Confirms the address with the code that Didit mailed, and saves the account's API key on this machine: " +
+    "checks use it from the next call on.",
   input: {
     email: EmailAddress.describe("the address given to register_account"),
     code: z

@@ -28,22 +28,19 @@ const id = z
 
 export const verifyLivenessSelfie = defineTool({
   name: "verify_liveness_selfie",
-  title: "Verify liveness data against a selfie",
+  title: "Verify liveness data",
   description:
-    "Does liveness data that Linkface's mobile SDK recorded come from a live person, and from the person of the selfie? " +
-    "Asks Linkface, with its own account. Give the selfie in one of three ways, and the liveness data in one of three. " +
-    "'review' means that a person must look: never report it as approved.",
+    "Asks Linkface: does liveness data of its mobile SDK come from a live person, and from the person of the selfie? " +
+    "Give each of the two in exactly one of its three ways.",
   input: {
-    selfie_path: path
-      .optional()
-      .describe("local path: JPEG, PNG, BMP, GIF or TIFF, sides of 9 to 4000 pixels, up to 5 MB"),
-    selfie_url: url.optional().describe("http or https address that Linkface can open"),
+    selfie_path: path.optional().describe("local path: JPEG, PNG, BMP, GIF or TIFF, sides of 9 to 4000 pixels"),
+    selfie_url: url.optional().describe("address that Linkface can open"),
     selfie_image_id: id.optional().describe("raw.image_id of an earlier result"),
     liveness_data_path: path.optional().describe("local path of the SDK's file, up to 5 MB; not an image"),
-    liveness_data_url: url.optional().describe("http or https address that Linkface can open"),
+    liveness_data_url: url.optional().describe("address that Linkface can open"),
     liveness_data_id: id.optional().describe("raw.liveness_data_id of an earlier result"),
     auto_rotate: z.boolean().optional().describe("turn the selfie upright first"),
-    decline_threshold: percent.optional().describe("declines below it, and not at it; default 70"),
+    decline_threshold: percent.optional().describe("declines below it; default 70"),
   },
   output: Decision.extend({ threshold: Decision.shape.threshold.describe("below it declines") }),
   hints: {

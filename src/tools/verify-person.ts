@@ -10,16 +10,15 @@ export const verifyPerson = defineTool({
   name: "verify_person",
   title: "Verify a person",
   description:
-    "Onboards one person: liveness of the selfie, then a search for duplicates and blocklisted faces, then a match with " +
-    "the reference photo. One outcome, the worst of the steps; stops at the first decline. " +
-    "'review' means that a person must look: never report it as approved.",
+    "Onboards one person: liveness of the selfie, a search for duplicates and blocklisted faces, a match with " +
+    "the reference photo. The worst outcome of the steps; stops at the first decline.",
   input: {
     selfie_path: imagePath.describe("local path of the selfie"),
     reference_image_path: imagePath.optional().describe("local path of a trusted photo; without it nothing is matched"),
     search: z.boolean().default(true).describe("search for duplicates"),
     rotate,
     save,
-    vendor_data: vendorData.describe("your own id of the person, whose earlier records are no duplicates"),
+    vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
   },
   output: Decision.extend({ steps: z.array(step) }),
   hints: {

@@ -144,7 +144,7 @@ async function conformance(url: string, revision: string): Promise<Outcome> {
 
 async function skills(url: string, scenario: string): Promise<Outcome> {
   const { code, output } = await onNode24(bin("conformance"), ["server", "--url", url, "--scenario", scenario]);
-  const [, checks = "0"] = /(\d+)\/\d+ passed/.exec(output) ?? [];
+  const [, checks = "0"] = /Passed: (\d+)\/\d+/.exec(output) ?? [];
   return { ok: code === 0 && Number(checks) > 0, figures: `${checks} checks passed`, output };
 }
 

@@ -28,6 +28,8 @@ afterAll(() => didit.close());
 const checkSelfie = (client: Connection, signal?: AbortSignal) =>
   client.call("check_liveness", { image_path: selfie }, signal === undefined ? {} : { signal });
 
+const reached = (calls: number) => expect.poll(() => didit.received.length, { timeout: 10_000 }).toBe(calls);
+
 describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
   test("tools are listed and called, with progress", async () => {
     const client = await connect(server);
@@ -46,10 +48,20 @@ describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
     const cancelled = new AbortController();
     const call = checkSelfie(client, cancelled.signal);
     call.catch(() => {});
-    await expect.poll(() => didit.received.length).toBe(before + 1);
+    await reached(before + 1);
     cancelled.abort();
     await expect(call).rejects.toThrow();
     expect(await didit.received.at(-1)?.abandoned).toBe(true);
+  });
+
+  test("a link is offered to a client that can open one", async () => {
+    const opened: string[] = [];
+    const client = await connect(server, (url) => opened.push(url));
+    const session = "https://checkout.stripe.com/c/pay/cs_test_1";
+    didit.next({ status: 200, body: { checkout_session_id: "cs_test_1", checkout_session_url: session } });
+    const { structuredContent } = await client.call("top_up", { amount_in_dollars: 50 });
+    expect(structuredContent).toMatchObject({ checkout_url: session });
+    expect(opened).toEqual([session]);
   });
 
   test("a path of another machine is refused with the reason, and the instructions say so before", async () => {
@@ -66,7 +78,7 @@ describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
     didit.next({ delayMs: 1500 });
     const before = didit.received.length;
     const call = checkSelfie(client);
-    await expect.poll(() => didit.received.length).toBe(before + 1);
+    await reached(before + 1);
     stopped.stop();
     expect((await call).structuredContent).toMatchObject({ outcome: "approved" });
     expect(await stopped.exit).toEqual([0, null]);
@@ -78,11 +90,11 @@ describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
     const told = performance.now();
     idle.stop();
     expect(await idle.exit).toEqual([0, null]);
-    expect(performance.now() - told).toBeLessThan(1500);
+    expect(performance.now() - told).toBeLessThan(3000); // and not the five seconds that a call may take
     didit.next({ hang: true });
     const before = didit.received.length;
     const call = checkSelfie(await connect(busy));
-    await expect.poll(() => didit.received.length).toBe(before + 1);
+    await reached(before + 1);
     busy.stop();
     expect(await busy.exit).toEqual([0, null]);
     expect(await didit.received.at(-1)?.abandoned).toBe(true);
@@ -114,7 +126,7 @@ test("a call over the bound is refused at once; a place that becomes free is use
   const stop = new AbortController();
   setMaxListeners(0, stop.signal);
   const calls = Array.from({ length: 64 }, () => checkSelfie(client, stop.signal).catch(() => undefined));
-  await expect.poll(() => didit.received.length, { timeout: 10_000 }).toBe(before + 64);
+  await reached(before + 64);
   const refused = await checkSelfie(client);
   expect(refused.text).toMatch(/^Error \[rate_limited\]: The server is busy: 64 calls/);
   expect(refused._meta).toMatchObject({ code: "rate_limited", retryable: true, retry_after_seconds: 5 });

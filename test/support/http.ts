@@ -4,6 +4,7 @@ import { type IncomingHttpHeaders, request } from "node:http";
 import { Client as ModernClient, StreamableHTTPClientTransport as ModernTransport } from "@modelcontextprotocol/client";
 import { Client as LegacyClient } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as LegacyTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { afterAll, assert, onTestFinished, vi } from "vitest";
 import { type Connection, cleanEnvironment, closing, connected, MAIN, temporaryFolder } from "./clients.ts";
 
@@ -57,12 +58,21 @@ export async function startHttp({ env = {}, args = [], until = "test" }: HttpSet
   };
 }
 
+export interface HttpEra {
+  readonly era: string;
+  /** `onLink`: makes the client one that can open links, which it is told here. */
+  connect(server: HttpServer, onLink?: (url: string) => void): Promise<Connection>;
+}
+
+const LINKS = { capabilities: { elicitation: { url: {} } } };
+
 /** The two protocol eras over HTTP, each with its real client, which is closed with the test. */
-export const HTTP_ERAS: readonly { era: string; connect(server: HttpServer): Promise<Connection> }[] = [
+export const HTTP_ERAS: readonly HttpEra[] = [
   {
     era: "2025-11-25",
-    async connect(server) {
-      const client = new LegacyClient({ name: "test", version: "1.0.0" });
+    async connect(server, onLink) {
+      const client = new LegacyClient({ name: "test", version: "1.0.0" }, onLink && LINKS);
+      if (onLink !== undefined) client.setRequestHandler(ElicitRequestSchema, open(onLink));
       const transport = new LegacyTransport(new URL(server.url), authorized(server));
       // The types of the old package predate exact optional properties.
       return closing(await connected(client, processOf(server), () => client.connect(transport as never)));
@@ -70,16 +80,24 @@ export const HTTP_ERAS: readonly { era: string; connect(server: HttpServer): Pro
   },
   {
     era: "2026-07-28",
-    async connect(server) {
+    async connect(server, onLink) {
       const client = new ModernClient(
         { name: "test", version: "1.0.0" },
-        { versionNegotiation: { mode: { pin: "2026-07-28" } } },
+        { versionNegotiation: { mode: { pin: "2026-07-28" } }, ...(onLink && LINKS) },
       );
+      if (onLink !== undefined) client.setRequestHandler("elicitation/create", open(onLink));
       const transport = new ModernTransport(new URL(server.url), authorized(server));
       return closing(await connected(client, processOf(server), () => client.connect(transport)));
     },
   },
 ];
+
+function open(onLink: (url: string) => void) {
+  return async ({ params }: { params: object }) => {
+    onLink("url" in params ? String(params.url) : "");
+    return { action: "accept" as const };
+  };
+}
 
 const authorized = ({ token }: HttpServer) => ({ requestInit: { headers: { authorization: `Bearer ${token}` } } });
 const processOf = ({ pid }: HttpServer) => ({ pid, stderr: null });

@@ -70,7 +70,7 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
   const pageBefore = database.prepare(`SELECT seq, ${COLUMNS} FROM faces WHERE seq < ? ORDER BY seq DESC LIMIT ?`);
   const countFaces = database.prepare("SELECT count(*) AS total FROM faces");
   const isLarge = database.prepare(`SELECT 1 FROM face_bits LIMIT 1 OFFSET ${EXACT_UP_TO}`);
-  const searchAll = database.prepare(searchSql("SELECT seq FROM faces", distances));
+  const searchAll = database.prepare(searchSql("faces", distances));
   const searchNear = database.prepare(searchSql(prefilterSql(distances), distances));
   const truncateLog = database.prepare("PRAGMA wal_checkpoint(TRUNCATE)");
 
@@ -185,20 +185,21 @@ const COLUMNS = "id, label, vendor_data, blocklisted, enrolled_at";
 
 /** The nearest by sign bits, and everybody on the blocklist: a blocked face is never lost to the prefilter. */
 function prefilterSql({ hamming }: DistanceSql): string {
-  return `SELECT seq FROM (SELECT seq FROM face_bits ORDER BY ${hamming} LIMIT :breadth)
-          UNION SELECT seq FROM faces WHERE blocklisted`;
+  return `(
+        SELECT seq FROM (SELECT seq FROM face_bits ORDER BY ${hamming} LIMIT :breadth)
+        UNION SELECT seq FROM faces WHERE blocklisted
+      ) CROSS JOIN faces USING (seq)`;
 }
 
 /**
+ * CROSS JOIN keeps the planner from reading every face to join a few.
+ *
  * `chosen` keeps the nearest blocklisted face even when `limit` others are nearer: a caller that looks for it must not
  * take a crowded first page for an empty blocklist.
  */
 function searchSql(candidates: string, { cosine }: DistanceSql): string {
   return `
-    WITH candidate AS MATERIALIZED (${candidates}),
-    scored AS MATERIALIZED (
-      SELECT seq, blocklisted, 1 - ${cosine} AS cosine FROM candidate JOIN faces USING (seq)
-    ),
+    WITH scored AS MATERIALIZED (SELECT seq, blocklisted, 1 - ${cosine} AS cosine FROM ${candidates}),
     ranked AS (
       SELECT seq, blocklisted, cosine, count(*) OVER () AS total,
         row_number() OVER (PARTITION BY blocklisted ORDER BY cosine DESC, seq) AS place
@@ -208,7 +209,7 @@ function searchSql(candidates: string, { cosine }: DistanceSql): string {
       SELECT seq, cosine, total FROM ranked
       ORDER BY blocklisted AND (:blocklistedFirst OR place = 1) DESC, cosine DESC, seq LIMIT :limit
     )
-    SELECT ${COLUMNS}, cosine, total FROM chosen JOIN faces USING (seq)
+    SELECT ${COLUMNS}, cosine, total FROM chosen CROSS JOIN faces USING (seq)
     ORDER BY :blocklistedFirst AND blocklisted DESC, cosine DESC, seq`;
 }
 

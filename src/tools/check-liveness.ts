@@ -5,7 +5,7 @@ export const checkLiveness = defineTool({
   name: "check_liveness",
   title: "Check liveness",
   description:
-    "Does one selfie show a live person, or a print, a screen or a mask? It does not say who the person is. " +
+    "Does one selfie show a live person, or a print, a screen or a mask? It does not say who it is. " +
     "'review' means that a person must look: never report it as approved.",
   input: {
     image_path: imagePath.describe("local path of the selfie: JPEG, PNG, WebP or TIFF, up to 5 MB"),

@@ -5,7 +5,7 @@ import { defineTool } from "./define.ts";
 export const getBalance = defineTool({
   name: "get_balance",
   title: "Show the Didit balance",
-  description: "The credit of the Didit account in US dollars, and whether it refills itself. Bills nothing.",
+  description: "The credit of the Didit account in US dollars, and whether it refills itself.",
   input: {},
   output: z.object({
     provider: z.literal("didit"),

@@ -7,7 +7,7 @@ const detail = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 export const getSetup = defineTool({
   name: "get_setup",
   title: "Show the setup",
-  description: "Which provider is in use and why, which folders may be read, accepted formats, limits, versions.",
+  description: "The provider in use and why, readable folders, formats, limits, versions.",
   input: {},
   output: z.object({
     version: z.string(),

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -28,10 +29,11 @@ function mainOf({ main }: Reading): MainFace {
   return main;
 }
 
-/** A worker like the built one, but for what `program` adds before it. */
+/** A worker like the built one, but for what `program` adds. */
 async function workerWith(program: string): Promise<URL> {
   const file = join(temporaryFolder(), "worker.mjs");
-  await writeFile(file, `import { parentPort } from "node:worker_threads";\n${program}\nawait import("${BUILT.worker}");`);
+  // The built one first: it must be the first to listen, or what was sent meanwhile is lost.
+  await writeFile(file, `import { parentPort } from "node:worker_threads";\nimport "${BUILT.worker}";\n${program}`);
   return pathToFileURL(file);
 }
 
@@ -68,9 +70,9 @@ describe("many at once", () => {
   test("beyond 64 that wait, the next is told to come again", async () => {
     const engine = useEngine();
     const stop = new AbortController();
-    const asked = Array.from({ length: 80 }, async () =>
-      engine.read(await imageOf(photos.noFace), { rotate: false, signal: stop.signal }),
-    );
+    setMaxListeners(80, stop.signal);
+    const images = await Promise.all(Array.from({ length: 80 }, () => imageOf(photos.noFace)));
+    const asked = images.map((image) => engine.read(image, { rotate: false, signal: stop.signal }));
     const settled = Promise.allSettled(asked);
     await expect(Promise.race(asked)).rejects.toMatchObject({ code: "rate_limited", retryable: true });
     stop.abort();

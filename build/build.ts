@@ -25,7 +25,9 @@ const { metafile } = await build({
   alias: { "@modelcontextprotocol/server/_shims": "./build/sdk-shims.ts" },
   external: ["sharp", "@photostructure/sqlite", "sqlite-vec", "onnxruntime-node"],
   // Bundled CommonJS (undici) asks for node: modules by require.
-  banner: { js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);' },
+  banner: {
+    js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
+  },
 });
 
 const main = join(dist, "main.js");

@@ -47,7 +47,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 
   for (const tool of TOOLS) {
     if (tool.name === "get_setup") continue; // doctor says the same and more
-    const command = program.command(kebab(tool.name)).description(tool.description);
+    const command = program.command(commandOf(tool)).description(tool.description);
+    if (command.name() !== kebab(tool.name)) command.alias(kebab(tool.name));
     const inputs = inputsOf(tool);
     for (const input of inputs) declare(command, input);
     command.option("--json", "print the structured result alone");
@@ -257,6 +258,11 @@ function configOf(command: Command, { configure }: Terminal): Config {
     if (value !== undefined && value !== true) flags[name] = typeof value === "string" ? value : value.join(delimiter);
   }
   return configure(flags);
+}
+
+/** check_liveness is check-liveness, and get_balance, which nobody says in a terminal, balance. */
+function commandOf({ name }: Tool): string {
+  return kebab(name.replace(/^get_/, ""));
 }
 
 function kebab(name: string): string {

@@ -1,6 +1,9 @@
-import { describe, expect, test } from "vitest";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { dollars, withBalance } from "../../src/account.ts";
 import { CheckError } from "../../src/errors.ts";
+import { diditBilling } from "../../src/providers/didit/billing.ts";
 import type { Behaviour } from "../support/stand-in.ts";
 import { allOf, calm, refusal, setUp } from "./setting.ts";
 
@@ -128,6 +131,17 @@ describe("the top-up", () => {
     const { account, api } = await funded();
     api.accounts.checkoutUrl = "http://127.0.0.1:1/pay";
     expect(await account.topUp(50, calm)).toMatchObject({ url: "http://127.0.0.1:1/pay" });
+
+    const [apiKey] = api.accounts.keys;
+    const remote = diditBilling({
+      baseUrl: "http://didit.test",
+      apiKey: async () => apiKey,
+      proxy: { url: await tunnelTo(api.url) },
+    });
+    onTestFinished(() => remote.close());
+    expect(await refusal(remote.topUp(50, calm))).toMatchObject({ code: "bad_response" });
+    api.accounts.checkoutUrl = undefined;
+    expect((await remote.topUp(50, calm)).url).toMatch(/^https:\/\/checkout\.stripe\.com\//);
   });
 
   test.each<[string, Behaviour, string, RegExp]>([
@@ -148,6 +162,24 @@ describe("the top-up", () => {
     if (code === "no_answer") expect(error.next).toContain("Nothing was charged");
   });
 });
+
+/** A proxy whose every tunnel leads to one place, so that a stand-in can have another name than this machine's. */
+async function tunnelTo(url: string): Promise<string> {
+  const server = createServer();
+  server.on("connect", (_request, socket) => {
+    const target = connect(Number(new URL(url).port), "127.0.0.1", () => {
+      socket.write("HTTP/1.1 200 OK\r\n\r\n");
+      target.pipe(socket).pipe(target);
+    });
+    for (const end of [socket, target]) end.on("error", () => {});
+  });
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
 
 /** As documented. */
 function fixture(name: string, status = 400): Behaviour {

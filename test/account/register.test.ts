@@ -82,6 +82,13 @@ test("the second call for an address asks for another code, with the kept passwo
   expect(await refusal(account.register(request(), calm))).toMatchObject({ code: "rate_limited" });
 });
 
+test("an address is the same however it is written", async () => {
+  const setting = await setUp();
+  await setting.account.register({ email: "Jane@Mail.org" }, calm);
+  expect(await refusal(setting.account.register(request(), calm))).toMatchObject({ code: "rate_limited" });
+  expect((await setting.credentials.read()).pending).toHaveLength(1);
+});
+
 test("the cool-down of the service is told with its seconds", async () => {
   const setting = await setUp();
   const { account, api } = setting;
@@ -150,6 +157,13 @@ test.each<[string, Behaviour, string, RegExp, number | undefined]>([
     undefined,
   ],
   ["a taken address", { status: 409, text: "" }, "invalid_input", /account with this address already/, undefined],
+  [
+    "a taken address, in words",
+    { status: 400, body: { email: ["SECRET-PROSE A user has this email already, enter a valid password."] } },
+    "invalid_input",
+    /account with this address already/,
+    undefined,
+  ],
   ["a bare list", { status: 400, body: ["SECRET-PROSE"] }, "invalid_input", /most likely/, undefined],
   ["a page of a firewall", { status: 403, text: "<p>SECRET-PROSE" }, "bad_response", /403/, undefined],
   ["a wrong address", { status: 404, text: "<p>SECRET-PROSE" }, "setup", /account API/, undefined],

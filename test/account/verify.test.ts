@@ -1,3 +1,4 @@
+import { chmodSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Behaviour } from "../support/stand-in.ts";
 import { ago, allOf, calm, EMAIL, filesOf, PASSWORD, pathsOf, refusal, setUp } from "./setting.ts";
@@ -44,6 +45,7 @@ test("an account that was saved before stays in the file", async () => {
   const { account, api, credentials, verified } = setting;
   await verified();
   const { didit: first } = await credentials.read();
+  const { applications } = api.accounts;
   api.accounts.applications = [api.accounts.newApplication()];
   await account.register({ email: "joe@mail.org" }, calm);
   const code = api.accounts.codeOf("joe@mail.org");
@@ -51,6 +53,21 @@ test("an account that was saved before stays in the file", async () => {
   const { didit, earlier } = await credentials.read();
   expect(didit).toMatchObject({ email: "joe@mail.org" });
   expect(earlier).toEqual([first]);
+  // And comes back from there.
+  api.accounts.applications = applications;
+  expect(await account.register({ email: EMAIL }, calm)).toMatchObject({ status: "ready", isReplacing: true });
+  const back = await credentials.read();
+  expect(back.earlier).toEqual([didit]);
+  expect(back.didit).toMatchObject({ email: EMAIL, password: first?.password, api_key: first?.api_key });
+});
+
+test("a colleague's key of the same application does not take the first account with it", async () => {
+  const { account, api, credentials, verified } = await setUp();
+  await verified();
+  const { didit: first } = await credentials.read();
+  api.accounts.enrol("joe@mail.org", PASSWORD);
+  await account.register({ email: "joe@mail.org", password: PASSWORD }, calm);
+  expect((await credentials.read()).earlier).toEqual([first]);
 });
 
 test("a wrong code and one that is too old are told with the way to another", async () => {
@@ -108,7 +125,6 @@ test("names from the service are one line of visible text", async () => {
 test("a code is not spent where its key could not be kept", async () => {
   const { account, api, credentials, folder } = await setUp();
   await account.register({ email: EMAIL }, calm);
-  const { chmodSync } = await import("node:fs");
   chmodSync(folder, 0o755);
   const error = await refusal(account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, calm));
   expect(error.next).toContain(`chmod 700 '${folder}'`);
@@ -151,9 +167,9 @@ describe("an account that exists", () => {
     expect(await account.register({ email: EMAIL }, calm)).toMatchObject({ status: "ready" });
     expect((await credentials.read()).didit).toMatchObject({ password: made });
     // And again later, for a key that was revoked since.
-    api.accounts.applications = [{ ...api.accounts.applications[0], api_key: `${key}-2` } as never];
+    const replacement = api.accounts.replaceKey();
     expect(await account.register({ email: EMAIL }, calm)).toMatchObject({ status: "ready", isReplacing: false });
-    expect((await credentials.read()).didit).toMatchObject({ password: made, api_key: `${key}-2` });
+    expect((await credentials.read()).didit).toMatchObject({ password: made, api_key: replacement });
   });
 
   test("without a password nobody signs in, and the ways out are named", async () => {

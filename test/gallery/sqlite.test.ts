@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Gallery, Neighbour } from "../../src/providers/on-device/gallery/gallery.ts";
 import { openGallery } from "../../src/providers/on-device/gallery/open.ts";
+import { installDistances } from "../../src/providers/on-device/gallery/sqlite/distance.ts";
 import { type Database, loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
 import { galleryContract } from "./contract.ts";
@@ -162,6 +163,24 @@ describe("what was stored by another version", () => {
 });
 
 describe("beyond the exact search", () => {
+  const hasPackage = ["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64", "win32-x64"].includes(
+    `${process.platform}-${process.arch}`,
+  );
+  test.skipIf(!hasPackage)(
+    "the extension is in use where there is one, and no other can be loaded after it",
+    async () => {
+      const { DatabaseSync } = await loadDriver();
+      const database = new DatabaseSync(":memory:", { allowExtension: true });
+      expect(await installDistances(database, true)).toEqual({
+        hamming: expect.stringContaining("vec_distance_hamming"),
+        cosine: expect.stringContaining("vec_distance_cosine"),
+      });
+      expect(database.prepare("SELECT vec_version() AS version").get()).toEqual({ version: expect.any(String) });
+      expect(() => database.prepare("SELECT load_extension('other')").get()).toThrow(/not authorized/);
+      database.close();
+    },
+  );
+
   test("a large gallery finds who is enrolled, never loses a blocked face, and needs no extension to do so", async () => {
     const STRANGERS = 20_050;
     const faces = new FaceMaker(3);

@@ -44,7 +44,9 @@ describe("many at once", () => {
       await groupPhoto(4),
       await groupPhoto(6),
       ...(await Promise.all(
-        [photos.womanA, photos.womanB, photos.otherWoman, photos.thirdWoman, photos.noFace].map((path) => readFile(path)),
+        [photos.womanA, photos.womanB, photos.otherWoman, photos.thirdWoman, photos.noFace].map((path) =>
+          readFile(path),
+        ),
       )),
     ];
     const engine = useEngine();

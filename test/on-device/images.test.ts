@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decode } from "../../src/providers/on-device/pipeline/decode.ts";
 import { gradient, makePhotos, type Photos } from "../support/photos.ts";
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => provider.close());
 
-type Edit = (image: sharp.Sharp) => sharp.Sharp;
+type Edit = (image: Sharp) => Sharp;
 
 const edited = async (edit: Edit, path = photos.womanA) => imageOf(await edit(sharp(path)).toBuffer());
 const liveness = async (edit: Edit, path?: string) => provider.checkLiveness(await edited(edit, path), calm);
@@ -76,12 +76,17 @@ describe("every accepted kind of image", () => {
   });
 
   test("TIFF holds the same pixels", async () => {
-    const [tiff, png] = [await sharp(photos.womanA).tiff({ compression: "lzw" }).toBuffer(), await readFile(photos.womanA)];
+    const [tiff, png] = [
+      await sharp(photos.womanA).tiff({ compression: "lzw" }).toBuffer(),
+      await readFile(photos.womanA),
+    ];
     expect(await decode(tiff)).toEqual(await decode(png));
   });
 
   test("a drawing is refused, whatever it was taken for", async () => {
-    const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>');
+    const svg = Buffer.from(
+      '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>',
+    );
     await expect(decode(svg)).rejects.toMatchObject({ code: "image_rejected" });
   });
 
@@ -160,6 +165,6 @@ describe("a damaged image is refused, and nothing is decided", () => {
   });
 });
 
-function faceBox({ raw }: { raw: unknown }): number[] {
+function faceBox({ raw }: { raw: unknown }): [left: number, top: number, right: number, bottom: number] {
   return Object(raw).liveness.user_image.entities[0].bbox;
 }

@@ -3,10 +3,18 @@ import { expect, test } from "vitest";
 import { inverse, similarity } from "../../src/providers/on-device/pipeline/align.ts";
 import { facesIn, frameOf, hasRival, overlap, suppress } from "../../src/providers/on-device/pipeline/detect.ts";
 import { cosine, lengthOf, toEmbedding } from "../../src/providers/on-device/pipeline/embed.ts";
-import { liveProbability, livenessCrop } from "../../src/providers/on-device/pipeline/liveness.ts";
+import { livenessCrop, liveProbability } from "../../src/providers/on-device/pipeline/liveness.ts";
 import { lightOf, sharpnessOf } from "../../src/providers/on-device/pipeline/quality.ts";
-import { ANGLES, type Box, mirror, type Raster, toPlanes, turn, turnBack } from "../../src/providers/on-device/pipeline/raster.ts";
-import { apply, resizeByArea, resizeBilinear, warp } from "../../src/providers/on-device/pipeline/resample.ts";
+import {
+  ANGLES,
+  type Box,
+  mirror,
+  type Raster,
+  toPlanes,
+  turn,
+  turnBack,
+} from "../../src/providers/on-device/pipeline/raster.ts";
+import { apply, resizeBilinear, resizeByArea, warp } from "../../src/providers/on-device/pipeline/resample.ts";
 
 const side = fc.integer({ min: 1, max: 12 });
 const raster: fc.Arbitrary<Raster> = fc
@@ -138,7 +146,10 @@ test("the similarity of points that were moved, turned and scaled is that move",
     .filter((all) => all.some(({ x, y }) => Math.hypot(x - (all[0]?.x ?? 0), y - (all[0]?.y ?? 0)) > 1));
   fc.assert(
     fc.property(points, move, (from, expected) => {
-      const found = similarity(from, from.map((it) => apply(expected, it)));
+      const found = similarity(
+        from,
+        from.map((it) => apply(expected, it)),
+      );
       for (const key of ["a", "b", "dx", "dy"] as const) expect(found[key]).toBeCloseTo(expected[key], 4);
     }),
   );

@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { onTestFinished } from "vitest";
 import { type Image, toImage } from "../../src/image.ts";
 import type { EngineOptions } from "../../src/providers/on-device/engine.ts";
-import { type OnDeviceOptions, onDevice } from "../../src/providers/on-device/provider.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
+import { type OnDeviceOptions, onDevice } from "../../src/providers/on-device/provider.ts";
 import { temporaryFolder } from "../support/clients.ts";
 
 const DIST = new URL("../../dist/", import.meta.url);

@@ -178,7 +178,9 @@ describe("who may come in", () => {
     [404, { method: "DELETE", headers: { "mcp-session-id": "made-up" } }],
     [404, { headers: { "mcp-session-id": "made-up" }, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' }],
   ])("%d for %j", async (status, options) => {
-    expect(await raw(server, options)).toMatchObject({ status });
+    const answer = await raw(server, options);
+    expect(answer).toMatchObject({ status });
+    if (status === 405) expect(answer.headers.allow).toBe("GET, POST, DELETE");
   });
 
   test.each([{}, { chunked: true as const }])("a body over 1 MB is 413, %j", async (how) => {
@@ -187,8 +189,17 @@ describe("who may come in", () => {
     expect({ status, text }).toEqual({ status: 413, text: expect.stringContaining("give paths, not images") });
   });
 
+  test("a body that is announced as too large is refused before it comes", async () => {
+    const socket = open(Number(new URL(server.url).port), "127.0.0.1");
+    const head = `POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${server.token}\r\n`;
+    socket.write(`${head}content-length: ${2 ** 20 + 1}\r\n\r\n{`);
+    const [answer] = await once(socket, "data");
+    expect(String(answer)).toMatch(/^HTTP\/1.1 413 /);
+    socket.destroy();
+  });
+
   test("a body of many times 1 MB is not read on", async () => {
-    const { status } = await raw(server, { body: Buffer.alloc(50 * 2 ** 20), chunked: true });
+    const { status } = await raw(server, { body: Buffer.alloc(50 * 2 ** 20, " "), chunked: true });
     expect(status).toBe(413);
   });
 

@@ -125,6 +125,7 @@ export async function raw(server: HttpServer, options: RawRequest = {}): Promise
     authorization: `Bearer ${server.token}`,
     "content-type": "application/json",
     accept: "application/json, text/event-stream",
+    ...(chunked ? { "transfer-encoding": "chunked" } : {}),
     ...(method === "POST" && !chunked ? { "content-length": Buffer.byteLength(body) } : {}),
     ...options.headers,
   };

@@ -2,7 +2,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 
 const samples = join(dirname(createRequire(import.meta.url).resolve("@vladmandic/face-api/package.json")), "demo");
 
@@ -84,4 +84,4 @@ export function gradient(width = 640, height = 480): Promise<Buffer> {
   return toJpeg(sharp(pixels, { raw: { width, height, channels: 3 } }));
 }
 
-const toJpeg = (image: sharp.Sharp) => image.jpeg({ quality: 92 }).toBuffer();
+const toJpeg = (image: Sharp) => image.jpeg({ quality: 92 }).toBuffer();

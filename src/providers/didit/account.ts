@@ -1,6 +1,6 @@
 import * as z from "zod";
 import type { Account, CodeSent, Ready, RegistrationRequest, Verification } from "../../account.ts";
-import type { Credentials, PendingAccount, Stored } from "../../credentials.ts";
+import type { Credentials, DiditAccount, PendingAccount, Stored } from "../../credentials.ts";
 import { CheckError } from "../../errors.ts";
 import type { CallOptions } from "../../provider.ts";
 import { plain } from "../../untrusted.ts";
@@ -117,10 +117,9 @@ export function diditAccount(options: DiditAccountOptions): Account {
   /** `password`: the one that was made here, which only this machine knows. */
   async function keep(email: string, { organization, application }: Membership, password: string | undefined) {
     const { api_key, uuid, name, client_id = null } = application;
+    const isOther = (it: DiditAccount) => !isSame(email)(it) || it.application.uuid !== uuid;
     let isReplacing = false;
     await credentials.update((it) => {
-      const old = it.didit !== undefined && it.didit.application.uuid !== uuid ? [it.didit] : [];
-      isReplacing = old.length > 0;
       const kept = password ?? accountOf(it, email)?.password;
       const didit = {
         api_key,
@@ -130,7 +129,9 @@ export function diditAccount(options: DiditAccountOptions): Account {
         ...(kept === undefined ? {} : { password: kept }),
         verified_at: new Date().toISOString(),
       };
-      return { ...without(it, email), didit, earlier: [...it.earlier, ...old] };
+      isReplacing = it.didit !== undefined && isOther(it.didit);
+      const old = it.didit === undefined ? [] : [it.didit];
+      return { ...without(it, email), didit, earlier: [...it.earlier, ...old].filter(isOther) };
     });
     return {
       status: "ready",

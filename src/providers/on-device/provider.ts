@@ -31,7 +31,11 @@ type OnDevice = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace" | "en
 /** Checks that are computed on this machine: no account, no network, and no image is kept. */
 export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice {
   const engine = startEngine(options);
-  const gallery = once(() => openGallery(EMBEDDING_MODEL));
+  const gallery = once(() =>
+    openGallery(EMBEDDING_MODEL).catch((thrown: unknown) => {
+      throw CheckError.from(thrown);
+    }),
+  );
 
   async function read(image: Image, { signal, onStage, rotate = false, save }: SearchOptions): Promise<Reading> {
     if (save === true) {

@@ -83,9 +83,6 @@ async function loadOrt(wasm: URL): Promise<{ api: Ort; name: string }> {
   // More threads would each need a worker of their own, which the runtime cannot start from a bundle.
   api.env.wasm.numThreads = 1;
   // Given as bytes: its own loading by fetch does not take file: addresses.
-  api.env.wasm.wasmBinary = wasmBinary.buffer.slice(
-    wasmBinary.byteOffset,
-    wasmBinary.byteOffset + wasmBinary.byteLength,
-  ) as ArrayBuffer;
+  api.env.wasm.wasmBinary = wasmBinary;
   return { api, name: `onnxruntime-web ${api.env.versions.web ?? ""}`.trim() };
 }

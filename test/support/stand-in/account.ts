@@ -40,6 +40,8 @@ export interface Accounts {
   organizations: { readonly uuid: string; readonly name: string }[];
   applications: Application[];
   newApplication(): Application;
+  /** The applications stay, their keys change; the last one is returned. */
+  replaceKey(): string;
   balance: string;
   autoRefill: boolean;
   annualPlan: boolean;
@@ -106,6 +108,10 @@ function accountRoutes(): { readonly accounts: Accounts; readonly routes: readon
     organizations: [{ uuid: randomUUID(), name: "developer" }],
     applications: [newApplication()],
     newApplication,
+    replaceKey() {
+      accounts.applications = accounts.applications.map((it) => ({ ...it, api_key: newApplication().api_key }));
+      return accounts.applications.at(-1)?.api_key ?? "";
+    },
     balance: "1234.5600",
     autoRefill: false,
     annualPlan: false,

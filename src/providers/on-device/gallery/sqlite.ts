@@ -34,7 +34,7 @@ const RETRY_MS = 25;
 export async function openSqliteGallery({ file, model, extension = true }: SqliteGalleryOptions): Promise<Gallery> {
   const driver = await loadDriver();
   const place = await preparePrivateFile(file);
-  const database = await connect(driver, file, model);
+  const database = await connect(driver, { file, model, extension });
   try {
     const distances = await installDistances(database, extension);
     return galleryOn(database, place, distances);
@@ -45,12 +45,12 @@ export async function openSqliteGallery({ file, model, extension = true }: Sqlit
 }
 
 /** Two processes that create the same file at once can be told "busy" at once, without SQLite's own waiting. */
-async function connect(driver: Driver, file: string, model: string): Promise<Database> {
+async function connect(driver: Driver, { file, model, extension }: Required<SqliteGalleryOptions>): Promise<Database> {
   const deadline = performance.now() + OPEN_WAIT_MS;
   for (;;) {
     let database: Database | undefined;
     try {
-      database = new driver.DatabaseSync(file, { allowExtension: true });
+      database = new driver.DatabaseSync(file, { allowExtension: extension });
       prepareDatabase(database, model);
       return database;
     } catch (thrown) {

@@ -22,13 +22,14 @@ export async function installDistances(database: Database, extension: boolean): 
 async function loadExtension(database: Database): Promise<boolean> {
   try {
     const { load } = await import("sqlite-vec");
+    database.enableLoadExtension(true);
     load(database);
     return true;
   } catch {
     // No package for this platform, or Node was told to load no native code.
     return false;
   } finally {
-    database.enableLoadExtension(false);
+    database.enableLoadExtension(false); // for SQL, too
   }
 }
 

@@ -1,4 +1,5 @@
 import { CheckError } from "../../../../errors.ts";
+import { newerVersion, otherModel } from "../refusal.ts";
 import type { Database } from "./driver.ts";
 import { damaged } from "./failure.ts";
 
@@ -71,10 +72,7 @@ function isNew(database: Database): boolean {
   if (application === 0 && version === 0 && objects === 0) return true;
   if (application !== APPLICATION_ID) throw damaged(`application id ${application}`);
   if (version > VERSION) {
-    throw new CheckError("setup", "The face gallery was written by a newer version of this program.", {
-      next: "Ask the user to update this server, or to choose another data folder (BIOMETRICS_DATA_DIR).",
-      cause: `schema version ${version}`,
-    });
+    throw newerVersion(`schema version ${version}`);
   }
   return false;
 }
@@ -83,11 +81,4 @@ function refuseOtherModel(database: Database, model: string): void {
   const stored = database.prepare("SELECT value FROM meta WHERE key = 'model'").get();
   if (stored === undefined) throw damaged("no model");
   if (stored.value !== model) throw otherModel(`made with ${stored.value}, opened with ${model}`);
-}
-
-export function otherModel(cause: string): CheckError {
-  return new CheckError("setup", "The face gallery was made with another face model; its faces cannot be compared.", {
-    next: "Ask the user to go back to the version of this server that enrolled the faces, or to start an empty gallery (another BIOMETRICS_DATA_DIR or BIOMETRICS_GALLERY_URL) and enrol them anew from photos.",
-    cause,
-  });
 }

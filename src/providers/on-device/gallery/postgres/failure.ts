@@ -1,0 +1,76 @@
+import { CheckError, type FailureCode } from "../../../../errors.ts";
+
+interface Explanation {
+  readonly code: FailureCode;
+  readonly message: string;
+  readonly next?: string;
+}
+
+const CHECK_URL = "Ask the user to check BIOMETRICS_GALLERY_URL, then to restart this server.";
+
+const UNREACHABLE = {
+  code: "unavailable",
+  message: "The database of the face gallery could not be reached, or did not answer.",
+} as const satisfies Explanation;
+
+/** By SQLSTATE: all five characters, else the two of its class. */
+const BY_STATE: Readonly<Record<string, Explanation>> = {
+  "28": { code: "setup", message: "The database of the face gallery refused the login.", next: CHECK_URL },
+  "3D": { code: "setup", message: "The database of the face gallery does not exist.", next: CHECK_URL },
+  "42501": {
+    code: "setup",
+    message: "The user of the gallery's database may not do what the face gallery needs.",
+    next: "Ask the user to have their database administrator grant it the right to create, read and write tables there, then to restart this server.",
+  },
+  "25006": {
+    code: "setup",
+    message: "The database of the face gallery only reads: it may be a replica.",
+    next: CHECK_URL,
+  },
+  "53100": {
+    code: "setup",
+    message: "The disk of the gallery's database is full; nothing was stored.",
+    next: "Ask the user to have their database administrator free space, then call again.",
+  },
+  "57014": { code: "unavailable", message: "The database of the face gallery took too long.", },
+  "22021": {
+    code: "invalid_input",
+    message: "The label or vendor_data holds a character that the face gallery cannot store.",
+  },
+  "08": UNREACHABLE,
+  "40": UNREACHABLE,
+  "53": UNREACHABLE,
+  "57": UNREACHABLE,
+};
+
+const TLS_REFUSED = {
+  code: "setup",
+  message: "The encrypted connection to the database of the face gallery could not be verified.",
+  next: "Ask the user to check the certificate of the database and sslmode, sslrootcert in BIOMETRICS_GALLERY_URL.",
+} as const satisfies Explanation;
+
+/** What the driver or the database threw, in our words: theirs hold host names, SQL and values. */
+export function postgresFailure(thrown: unknown): CheckError {
+  if (thrown instanceof CheckError) return thrown;
+  if (!(thrown instanceof Error)) return CheckError.from(thrown);
+  const state = sqlStateOf(thrown);
+  // The driver has no code of its own for a lost connection, an ended one or a wait that was too long.
+  const explanation =
+    state === undefined
+      ? isTls(thrown)
+        ? TLS_REFUSED
+        : UNREACHABLE
+      : (BY_STATE[state] ?? BY_STATE[state.slice(0, 2)]);
+  if (explanation === undefined) return CheckError.from(thrown);
+  const { code, message, next } = explanation;
+  return new CheckError(code, message, next === undefined ? { cause: thrown } : { cause: thrown, next });
+}
+
+function sqlStateOf(thrown: Error): string | undefined {
+  return "severity" in thrown && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
+}
+
+function isTls(thrown: Error): boolean {
+  const code = "code" in thrown ? String(thrown.code) : "";
+  return /CERT|SSL|TLS|UNABLE_TO_VERIFY/.test(code) || /does not support SSL/.test(thrown.message);
+}

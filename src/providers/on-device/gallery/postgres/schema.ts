@@ -1,0 +1,55 @@
+import type { PoolClient } from "pg";
+import { CheckError } from "../../../../errors.ts";
+import { newerVersion, otherModel } from "../refusal.ts";
+
+const VERSION = 1;
+/** Any number that no other program locks. */
+const LOCK = 0x66616365;
+
+const TABLES = `
+  CREATE TABLE biometrics_meta (key text PRIMARY KEY, value text NOT NULL);
+  CREATE TABLE biometrics_faces (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text NOT NULL UNIQUE,
+    label text NOT NULL,
+    vendor_data text,
+    blocklisted boolean NOT NULL,
+    enrolled_at timestamptz NOT NULL,
+    embedding vector(512) NOT NULL
+  );
+  CREATE INDEX biometrics_faces_nearest ON biometrics_faces USING hnsw (embedding vector_cosine_ops);
+  CREATE INDEX biometrics_faces_blocklist ON biometrics_faces (seq) WHERE blocklisted;
+  INSERT INTO biometrics_meta VALUES ('version', '${VERSION}');
+`;
+
+/**
+ * Makes the tables in an empty database; the caller's transaction holds it together. What is there is not made again,
+ * so that a user who may only read and write rows can use a gallery that an administrator made.
+ */
+export async function prepareSchema(client: PoolClient, model: string): Promise<void> {
+  await client.query("SELECT pg_advisory_xact_lock($1)", [LOCK]);
+  if (!(await exists(client, "SELECT 1 FROM pg_extension WHERE extname = 'vector'"))) await createExtension(client);
+  if (!(await exists(client, "SELECT 1 WHERE to_regclass('biometrics_faces') IS NOT NULL"))) {
+    await client.query(TABLES);
+    await client.query("INSERT INTO biometrics_meta VALUES ('model', $1)", [model]);
+  }
+  const { rows } = await client.query<{ key: string; value: string }>("SELECT key, value FROM biometrics_meta");
+  const meta = new Map(rows.map(({ key, value }) => [key, value]));
+  if (Number(meta.get("version")) !== VERSION) throw newerVersion(`schema version ${meta.get("version")}`);
+  if (meta.get("model") !== model) throw otherModel(`made with ${meta.get("model")}, opened with ${model}`);
+}
+
+async function createExtension(client: PoolClient): Promise<void> {
+  try {
+    await client.query("CREATE EXTENSION vector");
+  } catch (cause) {
+    throw new CheckError("setup", "The database of the face gallery has no pgvector.", {
+      cause,
+      next: "Ask the user to have their database administrator install pgvector and run `CREATE EXTENSION vector` in that database, then to restart this server.",
+    });
+  }
+}
+
+async function exists(client: PoolClient, sql: string): Promise<boolean> {
+  return (await client.query(sql)).rows.length > 0;
+}

@@ -48,6 +48,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   for (const tool of TOOLS) {
     if (tool.name === "get_setup") continue; // doctor says the same and more
     const command = program.command(commandOf(tool)).description(tool.description);
+    command.summary(tool.title);
     if (command.name() !== kebab(tool.name)) command.alias(kebab(tool.name));
     const inputs = inputsOf(tool);
     for (const input of inputs) declare(command, input);

@@ -1,11 +1,12 @@
 import { writeSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
+import { openGallery } from "../../src/providers/on-device/gallery/open.ts";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
-import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
 import { FaceMaker, MODEL } from "./faces.ts";
 
-// Another process at the same gallery: `node --import tsx child.ts <task> <file> <seed>`, speaking in lines on stdout.
+// Another process at the same gallery: `node --import tsx child.ts <task> <file or URL> <seed>`, speaking in lines on stdout.
 const [, , task, file = "", seed = "1"] = process.argv;
+const location = file.startsWith("postgres:") ? { url: file } : { file };
 
 /** Written through at once: what the parent has read stays true when this process is killed. */
 function say(line: string): void {
@@ -13,7 +14,7 @@ function say(line: string): void {
 }
 
 async function enrollMany(faceCount: number): Promise<void> {
-  const gallery = await openSqliteGallery({ file, model: MODEL });
+  const gallery = await openGallery({ location, model: MODEL });
   const faces = new FaceMaker(Number(seed));
   for (let i = 0; i < faceCount; i++) {
     const { id } = await gallery.enroll(faces.face(), { label: `${seed}:${i}`, vendorData: null, blocklisted: false });
@@ -23,7 +24,7 @@ async function enrollMany(faceCount: number): Promise<void> {
 }
 
 async function churn(): Promise<never> {
-  const gallery = await openSqliteGallery({ file, model: MODEL });
+  const gallery = await openGallery({ location, model: MODEL });
   const faces = new FaceMaker(Number(seed));
   for (let i = 0; ; i++) {
     const { id } = await gallery.enroll(faces.face(), { label: `${seed}:${i}`, vendorData: null, blocklisted: false });
@@ -54,7 +55,7 @@ async function lock(): Promise<void> {
 }
 
 async function tell(): Promise<void> {
-  const opened = await openSqliteGallery({ file, model: MODEL }).catch((failure: unknown) => failure);
+  const opened = await openGallery({ location, model: MODEL }).catch((failure: unknown) => failure);
   if (opened instanceof Error && "code" in opened) return say(`refused ${String(opened.code)}: ${opened.message}`);
   say("opened");
 }

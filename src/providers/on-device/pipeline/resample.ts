@@ -153,26 +153,33 @@ export function warp(raster: Raster, toSource: Similarity, size: number): Raster
  * much smaller the target is.
  */
 export function resizeBilinear(raster: Raster, region: Box, size: number): Raster {
-  const { data } = raster;
+  const { data, width } = raster;
   const result = new Uint8Array(size * size * 3);
-  const place = (target: number, from: number, length: number) => {
-    const at = Math.min(Math.max((target + 0.5) * (length / size) - 0.5, 0), length - 1);
-    const low = Math.floor(at);
-    return { low: from + low, high: from + Math.min(low + 1, length - 1), share: at - low };
-  };
+  const columns = places(region.left, widthOf(region), size);
+  const rows = places(region.top, heightOf(region), size);
   let to = 0;
-  for (let v = 0; v < size; v += 1) {
-    const y = place(v, region.top, heightOf(region));
-    for (let u = 0; u < size; u += 1) {
-      const x = place(u, region.left, widthOf(region));
+  for (const y of rows) {
+    for (const x of columns) {
+      const topLeft = (y.low * width + x.low) * 3;
+      const topRight = (y.low * width + x.high) * 3;
+      const bottomLeft = (y.high * width + x.low) * 3;
+      const bottomRight = (y.high * width + x.high) * 3;
       for (let channel = 0; channel < 3; channel += 1) {
-        const at = (row: number, column: number) => data[(row * raster.width + column) * 3 + channel] ?? 0;
-        const above = at(y.low, x.low) * (1 - x.share) + at(y.low, x.high) * x.share;
-        const below = at(y.high, x.low) * (1 - x.share) + at(y.high, x.high) * x.share;
+        const above = (data[topLeft + channel] ?? 0) * (1 - x.share) + (data[topRight + channel] ?? 0) * x.share;
+        const below = (data[bottomLeft + channel] ?? 0) * (1 - x.share) + (data[bottomRight + channel] ?? 0) * x.share;
         result[to] = Math.round(above * (1 - y.share) + below * y.share);
         to += 1;
       }
     }
   }
   return { data: result, width: size, height: size };
+}
+
+/** For one axis: between which two source pixels the centre of each target pixel lies, and how near the second. */
+function places(from: number, length: number, count: number): { low: number; high: number; share: number }[] {
+  return Array.from({ length: count }, (_, target) => {
+    const at = Math.min(Math.max((target + 0.5) * (length / count) - 0.5, 0), length - 1);
+    const low = Math.floor(at);
+    return { low: from + low, high: from + Math.min(low + 1, length - 1), share: at - low };
+  });
 }

@@ -32,7 +32,7 @@ const BY_STATE: Readonly<Record<string, Explanation>> = {
     message: "The disk of the gallery's database is full; nothing was stored.",
     next: "Ask the user to have their database administrator free space, then call again.",
   },
-  "57014": { code: "unavailable", message: "The database of the face gallery took too long.", },
+  "57014": { code: "unavailable", message: "The database of the face gallery took too long." },
   "22021": {
     code: "invalid_input",
     message: "The label or vendor_data holds a character that the face gallery cannot store.",
@@ -55,7 +55,7 @@ export function postgresFailure(thrown: unknown): CheckError {
   if (!(thrown instanceof Error)) return CheckError.from(thrown);
   const state = sqlStateOf(thrown);
   // The driver has no code of its own for a lost connection, an ended one or a wait that was too long.
-  const explanation =
+  const explanation: Explanation | undefined =
     state === undefined
       ? isTls(thrown)
         ? TLS_REFUSED

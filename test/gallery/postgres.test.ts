@@ -1,0 +1,159 @@
+import { inspect } from "node:util";
+import { PGlite } from "@electric-sql/pglite";
+import { vector } from "@electric-sql/pglite-pgvector";
+import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
+import pg from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
+import { openGallery } from "../../src/providers/on-device/gallery/open.ts";
+import { galleryContract } from "./contract.ts";
+import { FaceMaker, MODEL, NEAREST } from "./faces.ts";
+import { startProcess } from "./processes.ts";
+
+// Postgres 18 with pgvector, compiled to WebAssembly; the driver speaks to it over a real socket.
+const PASSWORD = "never-shown";
+const SOMEONE = { label: "someone", vendorData: null, blocklisted: false };
+
+interface Server {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+async function startServer(extensions: { vector?: typeof vector } = { vector }): Promise<Server> {
+  const database = await PGlite.create({ extensions });
+  const server = new PGLiteSocketServer({ db: database, port: 0, host: "127.0.0.1", maxConnections: 20 });
+  await server.start();
+  return {
+    url: `postgres://postgres:${PASSWORD}@${server.getServerConn()}/postgres`,
+    async stop() {
+      await server.stop();
+      await database.close();
+    },
+  };
+}
+
+let server: Server;
+beforeAll(async () => {
+  server = await startServer();
+});
+afterAll(() => server.stop());
+
+async function sql(text: string): Promise<pg.QueryResult["rows"]> {
+  const client = new pg.Client({ connectionString: server.url });
+  await client.connect();
+  const { rows } = await client.query(text).finally(() => client.end());
+  return rows;
+}
+
+async function open(url = server.url, model = MODEL): Promise<Gallery> {
+  const gallery = await openGallery({ location: { url }, model });
+  onTestFinished(() => gallery.close());
+  return gallery;
+}
+
+beforeEach(() => sql("DROP TABLE IF EXISTS biometrics_faces, biometrics_meta; DROP EXTENSION IF EXISTS vector"));
+
+galleryContract("Postgres", () => openGallery({ location: { url: server.url }, model: MODEL }));
+
+/** The failure, which shows the password nowhere: not to a model, and not in a log either. */
+async function failure(call: Promise<unknown>): Promise<unknown> {
+  const thrown = await call.then(
+    () => expect.fail("it should have failed"),
+    (reason: unknown) => reason,
+  );
+  expect(inspect(thrown, { depth: 10, showHidden: true })).not.toContain(PASSWORD);
+  return thrown;
+}
+
+describe("Postgres", () => {
+  test("what was removed is not said to be erased", async () => {
+    const gallery = await open();
+    const { id } = await gallery.enroll(new FaceMaker(1).face(), SOMEONE);
+    expect(await gallery.remove(id)).toEqual({ removed: true, erased: false });
+  });
+
+  test("what is enrolled is there for the next process, and so is the index", async () => {
+    const ada = new FaceMaker(1).face();
+    await (await open()).enroll(ada, SOMEONE);
+    expect(await (await open()).search(ada, NEAREST)).toMatchObject({ neighbours: [SOMEONE], total: 1 });
+    expect(await sql("SELECT indexdef FROM pg_indexes WHERE tablename = 'biometrics_faces'")).toContainEqual({
+      indexdef: expect.stringMatching(/USING hnsw .*vector_cosine_ops/),
+    });
+  });
+
+  test("the index finds the target among many, and a blocked face that the index does not return", async () => {
+    const gallery = await open();
+    const faces = new FaceMaker(5);
+    const [ada, people] = [faces.face(), Array.from({ length: 600 }, () => faces.face())];
+    await Promise.all(people.map((person) => gallery.enroll(person, SOMEONE)));
+    // More of them than the index returns, all nearer than the blocked one.
+    for (let i = 0; i < 250; i++) await gallery.enroll(faces.photoOf(ada, 0.8), { ...SOMEONE, label: "near" });
+    await gallery.enroll(faces.photoOf(ada, 0.5), { ...SOMEONE, label: "blocked", blocklisted: true });
+    await gallery.enroll(faces.photoOf(ada, 0.98), { ...SOMEONE, label: "Ada" });
+    await sql("ANALYZE biometrics_faces");
+    const { neighbours, total } = await gallery.search(ada, { ...NEAREST, minCosine: 0.45, limit: 3 });
+    expect(neighbours.map(({ label }) => label)).toEqual(["Ada", "near", "blocked"]);
+    expect(total).toBeGreaterThan(150);
+    expect(total).toBeLessThanOrEqual(201);
+  });
+
+  test("two processes that make the same gallery and enrol at once lose nothing", { timeout: 60_000 }, async () => {
+    const processes = [1, 2].map((seed) => startProcess("enroll-50", server.url, seed));
+    const said = await Promise.all(processes.map((other) => other.end()));
+    const { faces } = await (await open()).list({ limit: 1000 });
+    expect(new Set(faces.map(({ id }) => `enrolled ${id}`))).toEqual(new Set(said.flat()));
+    expect(faces).toHaveLength(100);
+  });
+
+  test("faces of another model and a newer schema are refused", async () => {
+    await open();
+    expect(await failure(open(server.url, "other"))).toMatchObject({
+      code: "setup",
+      message: expect.stringContaining("another face model"),
+    });
+    await sql("UPDATE biometrics_meta SET value = '2' WHERE key = 'version'");
+    expect(await failure(open())).toMatchObject({ code: "setup", message: expect.stringContaining("newer version") });
+  });
+
+  test("a label that the database cannot hold is refused, and the gallery goes on", async () => {
+    const gallery = await open();
+    const spoilt = gallery.enroll(new FaceMaker(1).face(), { ...SOMEONE, label: "a\0b" });
+    expect(await failure(spoilt)).toMatchObject({ code: "invalid_input" });
+    await gallery.enroll(new FaceMaker(1).face(), SOMEONE);
+    expect(await gallery.count()).toBe(1);
+  });
+
+  test.each([
+    ["not Postgres", "mysql://u:never-shown@localhost/x", "setup"],
+    ["no URL at all", "postgres://u:never-shown@[x/", "setup"],
+    ["a far host without a word on encryption", "postgres://u:never-shown@db.example.com/x", "setup"],
+    ["a far host by ?host=", "postgres://u:never-shown@localhost/x?host=db.example.com", "setup"],
+    ["nobody there", "postgres://u:never-shown@127.0.0.1:1/x", "unavailable"],
+    ["an unknown host", "postgres://u:never-shown@db.invalid/x?sslmode=verify-full", "unavailable"],
+  ])("%s", async (_, url, code) => {
+    expect(await failure(open(url))).toMatchObject({ name: "CheckError", code });
+  });
+
+  test("a server that does not encrypt is refused when sslmode asks for it", async () => {
+    const refused = await failure(open(`${server.url}?sslmode=verify-full`));
+    expect(refused).toMatchObject({ code: "setup", message: expect.stringContaining("encrypted connection") });
+  });
+
+  test("a database without pgvector", async () => {
+    const bare = await startServer({});
+    onTestFinished(() => bare.stop());
+    expect(await failure(open(bare.url))).toMatchObject({
+      code: "setup",
+      message: "The database of the face gallery has no pgvector.",
+    });
+  });
+
+  test("a database that goes away is a failure, not an empty gallery and not the end of the process", async () => {
+    const doomed = await startServer();
+    const gallery = await open(doomed.url);
+    await gallery.enroll(new FaceMaker(1).face(), SOMEONE);
+    await doomed.stop();
+    expect(await failure(gallery.search(new FaceMaker(1).face(), NEAREST))).toMatchObject({ code: "unavailable" });
+    expect(await failure(gallery.enroll(new FaceMaker(1).face(), SOMEONE))).toMatchObject({ code: "unavailable" });
+  });
+});

@@ -1,5 +1,6 @@
 import { access, constants } from "node:fs/promises";
 import packageJson from "../package.json" with { type: "json" };
+import { endOf } from "./account.ts";
 import type { Config } from "./config.ts";
 import { type Folders, loadImage, readLocalFile } from "./image.ts";
 import { openProviders } from "./providers/index.ts";
@@ -19,7 +20,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
     provider: () => providers.current(),
     async choice() {
       const { name, reason, apiKey } = await providers.choose();
-      return { name, reason, apiKey: apiKey === undefined ? null : `ends in ${apiKey.slice(-4)}` };
+      return { name, reason, apiKey: apiKey === undefined ? null : endOf(apiKey) };
     },
     loadImage: (path, limits) => loadImage(path, folders, limits),
     loadFile: (path, limits) => readLocalFile(path, folders, limits),

@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { SkillsClient } from "@modelcontextprotocol/client/ext/skills";
 import { loadSkills } from "@modelcontextprotocol/server/ext/skills/node";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import * as z from "zod";
 import { SETTINGS } from "../src/config.ts";
 import { BANDS, decide, decideSearch } from "../src/decision.ts";
@@ -13,6 +14,7 @@ import { MIN_FOUND_COSINE, similarityOf } from "../src/providers/on-device/score
 import { SEARCH_THRESHOLD } from "../src/providers/on-device/search.ts";
 import { TOOLS } from "../src/tools/index.ts";
 import { OUTCOMES, WARNINGS } from "../src/warnings.ts";
+import { connectTo } from "./package/connect.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "./support/clients.ts";
 
 const FOLDER = resolve(import.meta.dirname, "../skills/face-checks");
@@ -229,4 +231,52 @@ test("it can be installed as a folder: valid, short, and no link leads nowhere",
       expect(files).toContain(join(dirname(file), target).replaceAll("\\", "/"));
     }
   }
+});
+
+describe.each([undefined, "2026-07-28"])("served, version %s", (version) => {
+  async function connect() {
+    const home = temporaryFolder("home-");
+    const given = version === undefined ? {} : { version };
+    const env = cleanEnvironment(home);
+    const server = await connectTo({ command: process.execPath, args: [MAIN], env, cwd: home, ...given });
+    onTestFinished(() => server.close());
+    return { client: server.client, skills: new SkillsClient(server.client) };
+  }
+
+  test("as the SDK would serve the folder, and every file passes its check", async () => {
+    const { skills } = await connect();
+    const { entries } = await loadSkills(dirname(FOLDER), { strict: true });
+    const { skills: listed } = await skills.list();
+    expect(listed).toEqual(entries);
+    const [entry] = listed;
+    if (entry === undefined) throw new Error("no skill");
+    expect((await skills.get(entry.uri)).skill).toEqual(entry);
+    for (const file of files) {
+      expect(await skills.read(entry, file)).toMatchObject({
+        verified: true,
+        mimeType: "text/markdown",
+        text: textOf(file),
+      });
+    }
+  });
+
+  test("its folders can be read, and it is among the resources", async () => {
+    const { skills, client } = await connect();
+    const children = async (uri: string) => (await skills.readDirectory(uri)).resources.map(({ name }) => name).sort();
+    expect(await children("skill://face-checks")).toEqual(["SKILL.md", "reference"]);
+    expect(await children("skill://face-checks/reference")).toEqual(
+      files.flatMap((file) => (file.startsWith("reference/") ? [file.slice("reference/".length)] : [])).sort(),
+    );
+    await expect(skills.readDirectory("skill://face-checks/no-such-folder")).rejects.toThrow(/not a directory/);
+    const { resources } = await client.listResources();
+    expect(resources).toMatchObject([{ uri: "skill://face-checks/SKILL.md", name: "face-checks" }]);
+  });
+
+  test.each(["skill://face-checks/no-such.md", "skill://face-checks/../package.json", "skill://face-checks/%2e%2e/x"])(
+    "%s is not there",
+    async (uri) => {
+      const { client } = await connect();
+      await expect(client.readResource({ uri })).rejects.toThrow(/not found/i);
+    },
+  );
 });

@@ -22,7 +22,7 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
     /^(errors|warnings|untrusted|image|provider|account|credentials|liveness-selfie)\.ts$|^providers\/(?!index)/,
   ],
   [/^tools\//, /^(errors|untrusted|warnings|image|provider|account|liveness-selfie|decision)\.ts$|^tools\//],
-  [/^app\.ts$/, /^(config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
+  [/^app\.ts$/, /^(account|config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
   [/^links\.ts$/, /^tools\/define\.ts$/],
   [/^server\.ts$/, /^(errors|log|links|prompts|render|skills)\.ts$|^tools\/(define|index)\.ts$/],
   [/^sessions\.ts$/, /^(errors|log|server)\.ts$/],

@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { closing, ERAS, temporaryFolder } from "../support/clients.ts";
 import { type ListedFace, listRoutes } from "../support/stand-in/lists.ts";
@@ -26,7 +26,7 @@ describe.each(ERAS)("the face blocklist of Didit, $era", ({ connect }) => {
     const folder = temporaryFolder("photos-");
     const env = { DIDIT_API_KEY: API_KEY, DIDIT_API_BASE_URL: api.url, BIOMETRICS_IMAGE_DIRS: folder };
     const server = closing(await connect({ env }));
-    const photo = async (name: string, image: sharp.Sharp) => {
+    const photo = async (name: string, image: Sharp) => {
       writeFileSync(join(folder, name), await image.toBuffer());
       return join(folder, name);
     };

@@ -81,11 +81,13 @@ describe("Postgres", () => {
     });
   });
 
-  test("the index finds the target among many, and a blocked face that the index does not return", async () => {
+  test("the index finds the target, and a blocked face that it does not return is found all the same", {
+    timeout: 90_000,
+  }, async () => {
     const gallery = await open();
     const faces = new FaceMaker(5);
-    const [ada, people] = [faces.face(), Array.from({ length: 600 }, () => faces.face())];
-    await Promise.all(people.map((person) => gallery.enroll(person, SOMEONE)));
+    const ada = faces.face();
+    for (let i = 0; i < 300; i++) await gallery.enroll(faces.face(), SOMEONE);
     // More of them than the index returns, all nearer than the blocked one.
     for (let i = 0; i < 250; i++) await gallery.enroll(faces.photoOf(ada, 0.8), { ...SOMEONE, label: "near" });
     await gallery.enroll(faces.photoOf(ada, 0.5), { ...SOMEONE, label: "blocked", blocklisted: true });

@@ -13,14 +13,17 @@ interface Program {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
+  /** The one version of the protocol to speak. Default: what the client settles on with the server. */
+  readonly version?: string;
 }
 
 /** A client of a server that is started by any command line, not only that of the checkout. */
-export async function connectTo({ command, args, env, cwd }: Program) {
+export async function connectTo({ command, args, env, cwd, version }: Program) {
   const transport = new StdioClientTransport({ command, args: [...args], env: { ...env }, cwd, stderr: "pipe" });
   const errors: string[] = [];
   transport.stderr?.on("data", (chunk: Buffer) => errors.push(chunk.toString()));
-  const client = new Client({ name: "test", version: "1.0.0" });
+  const options = version === undefined ? {} : { versionNegotiation: { mode: { pin: version } } };
+  const client = new Client({ name: "test", version: "1.0.0" }, options);
   await client.connect(transport);
   return {
     client,

@@ -1,5 +1,12 @@
 import * as z from "zod";
-import type { Account, CodeSent, Ready, RegistrationRequest, Verification } from "../../account.ts";
+import {
+  type Account,
+  type CodeSent,
+  endOf,
+  type Ready,
+  type RegistrationRequest,
+  type Verification,
+} from "../../account.ts";
 import type { Credentials, DiditAccount, PendingAccount, Stored } from "../../credentials.ts";
 import { CheckError } from "../../errors.ts";
 import type { CallOptions } from "../../provider.ts";
@@ -137,7 +144,7 @@ export function diditAccount(options: DiditAccountOptions): Account {
       status: "ready",
       email,
       // Of a key too short to be one nothing is shown: its end would be all of it.
-      apiKey: api_key.length < 12 ? "set" : `ends in ${api_key.slice(-4)}`,
+      apiKey: endOf(api_key),
       organization: plain(organization.name),
       application: plain(name),
       isReplacing,

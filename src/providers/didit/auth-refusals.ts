@@ -68,7 +68,6 @@ export const VERIFY_REFUSALS: Refusals = {
 
 export const LOGIN_REFUSALS: Refusals = {
   ...AUTH_REFUSALS,
-  423: AUTH_REFUSALS[423] ?? refused(423),
   429: {
     code: "rate_limited",
     message:

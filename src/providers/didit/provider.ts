@@ -1,4 +1,5 @@
 import type * as z from "zod";
+import { endOf } from "../../account.ts";
 import { type Image, uploadName } from "../../image.ts";
 import type { CallOptions, Capability, CheckOptions, ProviderWith, SearchOptions } from "../../provider.ts";
 import type { FormPart } from "../http/form.ts";
@@ -92,8 +93,7 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
     async describe() {
       return {
         host: new URL(baseUrl).host,
-        // Of a key too short to be one nothing is shown: its end would be all of it.
-        api_key: apiKey.length < 12 ? "set" : `ends in ${apiKey.slice(-4)}`,
+        api_key: endOf(apiKey),
         save_requests: saveRequests ?? "provider default (true)",
       };
     },

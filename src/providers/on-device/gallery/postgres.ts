@@ -39,8 +39,10 @@ export async function openPostgresGallery({ url, model }: PostgresGalleryOptions
     keepAlive: true,
     allowExitOnIdle: true,
   });
-  // A connection that is lost while nobody uses it: the pool has dropped it, and the next call makes another.
+  // A connection lost between two statements, or while nobody used it, would end the process. The call under way fails
+  // by itself, and the next one gets another connection.
   pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
   try {
     await inTransaction(pool, (client) => prepareSchema(client, model));
   } catch (thrown) {

@@ -122,6 +122,9 @@ export interface Provider {
   ): Promise<FacePage>;
   removeFace?(id: string, options: CallOptions): Promise<Removal>;
 
+  /** A hint that a later call will come with this image: work on it may begin. Never fails, and decides nothing. */
+  prepare?(image: Image, options: Pick<CheckOptions, "rotate" | "signal">): void;
+
   /** What `get_setup` says of this provider beyond its name: model versions, runtime, gallery. No secrets. */
   describe(): Promise<Readonly<Record<string, string | number | boolean | null>>>;
 
@@ -136,7 +139,7 @@ export interface Provider {
   close(): Promise<void>;
 }
 
-export type Capability = Exclude<keyof Provider, "name" | "images" | "describe" | "test" | "close">;
+export type Capability = Exclude<keyof Provider, "name" | "images" | "prepare" | "describe" | "test" | "close">;
 export type ProviderWith<C extends Capability> = Provider & Required<Pick<Provider, C>>;
 
 export function can<C extends Capability>(provider: Provider, capability: C): provider is ProviderWith<C> {

@@ -40,6 +40,12 @@ export const verifyPerson = defineTool({
       reference_image_path === undefined
         ? undefined
         : await readImages(context, limits, { reference_image: reference_image_path });
+    // While the networks are busy with the selfie, the reference photo can be decoded.
+    if (reference !== undefined) {
+      const { reference_image } = reference.images;
+      liveness.prepare?.(selfie.images.selfie, { rotate: args.rotate, signal: context.signal });
+      liveness.prepare?.(reference_image, { rotate: args.rotate, signal: context.signal });
+    }
     const images = [...selfie.facts, ...(reference?.facts ?? [])];
     const optionsOf = (check: string) => ({
       signal: context.signal,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Connection, cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
-import { HTTP_ERAS, type HttpServer, INITIALIZE, raw, startHttp } from "../support/http.ts";
+import { HTTP_ERAS, type HttpServer, INITIALIZE, raw, spawnHttp, startHttp } from "../support/http.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 
 const photos = temporaryFolder("photos-");
@@ -21,9 +21,9 @@ beforeAll(async () => {
   writeFileSync(selfie, await picture.jpeg().toBuffer());
   didit = await standIn();
   env = { DIDIT_API_KEY: API_KEY, DIDIT_API_BASE_URL: didit.url, BIOMETRICS_IMAGE_DIRS: photos };
-  server = await startHttp({ env, until: "file" });
+  server = await spawnHttp({ env });
 });
-afterAll(() => didit.close());
+afterAll(() => Promise.all([didit.close(), server.kill()]));
 
 const checkSelfie = (client: Connection, signal?: AbortSignal) =>
   client.call("check_liveness", { image_path: selfie }, signal === undefined ? {} : { signal });
@@ -207,7 +207,7 @@ describe("who may come in", () => {
     const home = temporaryFolder("home-");
     const run = (args: readonly string[], env: Record<string, string> = {}) =>
       new Promise((done) => {
-        const options = { env: cleanEnvironment(home, env), cwd: home };
+        const options = { env: cleanEnvironment(home, env), cwd: home, timeout: 10_000 };
         execFile(process.execPath, [MAIN, "serve", ...args], options, (error, out, err) => {
           done({ code: Number(error?.code ?? 0), out, err });
         });

@@ -5,7 +5,7 @@ import { Client as ModernClient, StreamableHTTPClientTransport as ModernTranspor
 import { Client as LegacyClient } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as LegacyTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
-import { afterAll, assert, onTestFinished, vi } from "vitest";
+import { assert, onTestFinished, vi } from "vitest";
 import { type Connection, cleanEnvironment, closing, connected, MAIN, temporaryFolder } from "./clients.ts";
 
 export interface HttpServer {
@@ -14,7 +14,9 @@ export interface HttpServer {
   readonly pid: number;
   stdout(): string;
   stderr(): string;
+  /** Asks it to end. */
   stop(): void;
+  kill(): Promise<void>;
   /** Code and signal. */
   readonly exit: Promise<unknown[]>;
 }
@@ -22,11 +24,17 @@ export interface HttpServer {
 export interface HttpSetup {
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
-  readonly until?: "test" | "file";
 }
 
-/** The built program as `serve --http` on any free port. It ends with the test, or with `until: "file"` the file. */
-export async function startHttp({ env = {}, args = [], until = "test" }: HttpSetup = {}): Promise<HttpServer> {
+/** The built program as `serve --http` on any free port, which ends with the test. */
+export async function startHttp(setup: HttpSetup = {}): Promise<HttpServer> {
+  const server = await spawnHttp(setup);
+  onTestFinished(() => server.kill());
+  return server;
+}
+
+/** The same, to be ended by the caller. */
+export async function spawnHttp({ env = {}, args = [] }: HttpSetup = {}): Promise<HttpServer> {
   const home = temporaryFolder("home-");
   const child = spawn(process.execPath, [MAIN, "serve", "--http", "--port", "0", ...args], {
     env: cleanEnvironment(home, env),
@@ -34,10 +42,6 @@ export async function startHttp({ env = {}, args = [], until = "test" }: HttpSet
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exit = once(child, "exit");
-  (until === "test" ? onTestFinished : afterAll)(async () => {
-    child.kill("SIGKILL");
-    await exit;
-  });
   const [out, err]: [string[], string[]] = [[], []];
   child.stdout.on("data", (chunk: Buffer) => out.push(chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => err.push(chunk.toString()));
@@ -54,6 +58,10 @@ export async function startHttp({ env = {}, args = [], until = "test" }: HttpSet
     stdout: () => out.join(""),
     stderr,
     stop: () => void child.kill("SIGTERM"),
+    async kill() {
+      child.kill("SIGKILL");
+      await exit;
+    },
     exit,
   };
 }

@@ -24,8 +24,8 @@ const CHECKS = ["check_liveness", "match_faces"] as const;
 
 const NETWORKS = {
   check_liveness: ["detect", "landmark", "feature", "liveness"],
-  // Both faces, and each mirrored.
-  match_faces: ["detect", "landmark", "feature", "feature", "detect", "landmark", "feature", "feature"],
+  // Both faces, and the reference mirrored.
+  match_faces: ["detect", "landmark", "feature", "detect", "landmark", "feature", "feature"],
 } as const satisfies Record<(typeof CHECKS)[number], readonly ModelName[]>;
 
 async function time(work: () => Promise<unknown>): Promise<number> {

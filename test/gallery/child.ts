@@ -23,6 +23,19 @@ async function enrollMany(faceCount: number): Promise<void> {
   await gallery.close();
 }
 
+/** New galleries at agreed moments: each is made by all these processes within the same fraction of a millisecond. */
+async function race(): Promise<void> {
+  const PERIOD_MS = 60;
+  for (let round = 0; round < 20; round++) {
+    const start = (Math.floor(Date.now() / PERIOD_MS) + 1) * PERIOD_MS;
+    while (Date.now() < start); // A timer would come a millisecond late or early.
+    const gallery = await openGallery({ location: { file: `${file}-${start}` }, model: MODEL });
+    await gallery.enroll(new FaceMaker(Number(seed)).face(), { label: seed, vendorData: null, blocklisted: false });
+    say(`enrolled ${start}`);
+    await gallery.close();
+  }
+}
+
 async function churn(): Promise<never> {
   const gallery = await openGallery({ location, model: MODEL });
   const faces = new FaceMaker(Number(seed));
@@ -54,6 +67,15 @@ async function lock(): Promise<void> {
   await setTimeout(60_000);
 }
 
+/** Is about to make tables, but has not yet switched to the write-ahead log. */
+async function make(): Promise<void> {
+  const { DatabaseSync } = await loadDriver();
+  const database = new DatabaseSync(file);
+  database.exec("BEGIN IMMEDIATE; CREATE TABLE unfinished (a)");
+  say("making");
+  await setTimeout(60_000);
+}
+
 async function tell(): Promise<void> {
   const opened = await openGallery({ location, model: MODEL }).catch((failure: unknown) => failure);
   if (opened instanceof Error && "code" in opened) return say(`refused ${String(opened.code)}: ${opened.message}`);
@@ -63,9 +85,11 @@ async function tell(): Promise<void> {
 const TASKS: Readonly<Record<string, () => Promise<void>>> = {
   "enroll-50": () => enrollMany(50),
   "enroll-1": () => enrollMany(1),
+  race,
   churn,
   read,
   lock,
+  make,
   tell,
 };
 await TASKS[task ?? ""]?.();

@@ -30,8 +30,9 @@ describe.each(ERAS)("Linkface over stdio, $era", ({ connect }) => {
   beforeAll(async () => {
     const credentials = { LINKFACE_API_ID: LINKFACE_ID, LINKFACE_API_SECRET: LINKFACE_SECRET };
     const env = { ...credentials, LINKFACE_API_BASE_URL: linkface.url, BIOMETRICS_IMAGE_DIRS: folder };
-    server = closing(await connect({ env }), "file");
+    server = await connect({ env });
   });
+  afterAll(() => server.close());
   const verify = (args: Record<string, unknown>) => server.call("verify_liveness_selfie", args);
 
   test("two files are compared, and the answer says by whom and how", async () => {

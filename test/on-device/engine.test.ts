@@ -86,15 +86,20 @@ describe("many at once", () => {
   test("the thread that speaks the protocol stays free", async () => {
     const engine = useEngine();
     await engine.probe(calm.signal);
+    const image = await imageOf(await groupPhoto(1));
+    const started = performance.now();
+    let last = started;
     let longest = 0;
-    let last = performance.now();
-    const timer = setInterval(() => {
+    const beat = () => {
       longest = Math.max(longest, performance.now() - last);
       last = performance.now();
-    }, 5);
+    };
+    const timer = setInterval(beat, 5);
     onTestFinished(() => clearInterval(timer));
-    await engine.read(await imageOf(await groupPhoto(1)), { ...upright, rotate: true });
-    expect(longest).toBeLessThan(100);
+    await engine.read(image, { ...upright, rotate: true });
+    beat();
+    // As a share of the work, since a busy machine stretches both: in this thread it would be nearly all of it.
+    expect(longest).toBeLessThan((performance.now() - started) / 3);
   });
 });
 

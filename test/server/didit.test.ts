@@ -29,8 +29,9 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
   let server: Connection;
   beforeAll(async () => {
     const env = { DIDIT_API_KEY: API_KEY, DIDIT_API_BASE_URL: didit.url, BIOMETRICS_IMAGE_DIRS: photos };
-    server = closing(await connect({ env }), "file");
+    server = await connect({ env });
   });
+  afterAll(() => server.close());
 
   test("a live person is approved, and the summary says by whom and how", async () => {
     const answer = await server.call("check_liveness", { image_path: selfie, vendor_data: "u-1" });

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Connection, closing, ERAS, temporaryFolder } from "../support/clients.ts";
 import { makePhotos, type Photos } from "../support/photos.ts";
 
@@ -15,13 +15,11 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
   let data: string;
   beforeAll(async () => {
     data = join(temporaryFolder("data-"), "data");
-    server = closing(
-      await connect({
-        env: { BIOMETRICS_IMAGE_DIRS: folder, BIOMETRICS_DATA_DIR: data, BIOMETRICS_PROVIDER: "on-device" },
-      }),
-      "file",
-    );
+    server = await connect({
+      env: { BIOMETRICS_IMAGE_DIRS: folder, BIOMETRICS_DATA_DIR: data, BIOMETRICS_PROVIDER: "on-device" },
+    });
   });
+  afterAll(() => server.close());
 
   test("liveness is a screening: at best for review, and it says so", async () => {
     const { structuredContent, text } = await server.call("check_liveness", { image_path: photos.womanA });

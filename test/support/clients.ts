@@ -5,7 +5,7 @@ import { Client as ModernClient } from "@modelcontextprotocol/client";
 import { StdioClientTransport as ModernTransport } from "@modelcontextprotocol/client/stdio";
 import { Client as LegacyClient } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport as LegacyTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
-import { afterAll, onTestFinished } from "vitest";
+import { onTestFinished } from "vitest";
 import * as z from "zod";
 
 export const MAIN = resolve(import.meta.dirname, "../../dist/main.js");
@@ -140,8 +140,8 @@ export function temporaryFolder(prefix = "biometrics-"): string {
   return realpathSync(mkdtempSync(join(tmpdir(), prefix)));
 }
 
-/** Closes a connection when the test, or with `"file"` the whole file, is done. */
-export function closing(connection: Connection, when: "test" | "file" = "test"): Connection {
-  (when === "test" ? onTestFinished : afterAll)(() => connection.close());
+/** Closes a connection when the test is done. */
+export function closing(connection: Connection): Connection {
+  onTestFinished(() => connection.close());
   return connection;
 }

@@ -124,7 +124,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       // Without the mirror image: over many faces it gains little, for half as much time again.
       const found = await findNeighbours(await gallery.get(), toEmbedding(face.embedding), options.searchType);
       stopIfCancelled(options.signal);
-      const { verdict, remarks: onPeople } = judgeNeighbours(found.neighbours, options.vendorData);
+      const { verdict, remarks: onPeople } = judgeNeighbours(found.judged, options.vendorData);
       const remarks = [...onPeople, ...remarksOn(reading, "comparison")];
       const raw = {
         ...envelope(options.vendorData),

@@ -11,22 +11,31 @@ const STRONG_SIMILARITY = 90;
 /** As many as Didit shows. */
 const MAX_MATCHES = 5;
 
-/** The nearest faces of the gallery, blocklisted ones first if `searchType` says so; `total` counts those not shown. */
+/** Beyond those that are shown: a person with many records of their own must not hide another's. */
+const MAX_JUDGED = 100;
+
+export interface Found {
+  readonly judged: readonly Neighbour[];
+  /** The part of them that is shown. */
+  readonly neighbours: readonly Neighbour[];
+  /** Counts also those beyond `judged`. */
+  readonly total: number;
+}
+
+/** The nearest faces of the gallery, blocklisted ones first if `searchType` says so. */
 export async function findNeighbours(
   gallery: Gallery,
   embedding: Float32Array,
   searchType: SearchType = "most_similar",
-): Promise<{ neighbours: readonly Neighbour[]; total: number }> {
-  const ask = (blocklistedFirst: boolean) =>
-    gallery.search(embedding, { minCosine: MIN_FOUND_COSINE, limit: MAX_MATCHES, blocklistedFirst });
-  if (searchType === "blocklisted_or_approved") return ask(true);
-  const nearest = await ask(false);
-  if (nearest.total <= MAX_MATCHES) return nearest;
-  // A blocklisted face must not be missed because the same person is enrolled more than five times besides.
-  const blocked = (await ask(true)).neighbours.filter((it) => it.blocklisted && bandOf(it) !== "weak");
-  const others = nearest.neighbours.filter(({ id }) => !blocked.some((it) => it.id === id));
-  const neighbours = [...blocked, ...others].slice(0, MAX_MATCHES).toSorted((a, b) => b.cosine - a.cosine);
-  return { neighbours, total: nearest.total };
+): Promise<Found> {
+  const blocklistedFirst = searchType === "blocklisted_or_approved";
+  const query = { minCosine: MIN_FOUND_COSINE, limit: MAX_JUDGED, blocklistedFirst };
+  const { neighbours: judged, total } = await gallery.search(embedding, query);
+  if (blocklistedFirst) return { judged, neighbours: judged.slice(0, MAX_MATCHES), total };
+  // Whoever is declined for a blocklisted face has to see it, however many others are nearer.
+  const isBlocked = (it: Neighbour) => it.blocklisted && bandOf(it) !== "weak";
+  const shown = [...judged.filter(isBlocked), ...judged.filter((it) => !isBlocked(it))].slice(0, MAX_MATCHES);
+  return { judged, neighbours: shown.toSorted((a, b) => b.cosine - a.cosine), total };
 }
 
 type Band = "strong" | "possible" | "weak";

@@ -85,5 +85,8 @@ const SIGNATURES = [
 /** What the bytes are, whatever the sender says. */
 export function sniff(bytes: Buffer): { mime: string; extension: string } | undefined {
   const head = bytes.toString("hex", 0, 16);
-  return SIGNATURES.find(({ hex }) => hex.test(head));
+  const found = SIGNATURES.find(({ hex }) => hex.test(head));
+  // Two letters can stand anywhere by chance; a bitmap also says how long it is.
+  const isBitmap = bytes.length >= 6 && bytes.readUInt32LE(2) === bytes.length;
+  return found?.mime === "image/bmp" && !isBitmap ? undefined : found;
 }

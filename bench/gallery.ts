@@ -13,7 +13,7 @@ const CLUSTERS = 2000;
 const CLUSTER_COSINE = 0.42;
 const QUERY_COSINE = 0.67;
 const QUERIES = 200;
-const SIZES = (process.env["SIZES"] ?? "10000,100000").split(",").map(Number);
+const SIZES = [10_000, 100_000];
 
 interface Target {
   readonly id: string;

@@ -213,14 +213,11 @@ const FOREIGN_TYPES: Readonly<Record<string, string>> = {
   "image/svg+xml": "The file is an SVG drawing, not a photo.",
 };
 
-/** As many bytes as the signatures of file-type look at. */
-const SIGNATURE_BYTES = 4100;
-
 async function detectType(bytes: Uint8Array<ArrayBuffer>, accepted: readonly ImageMime[]): Promise<ImageMime> {
   const { fileTypeFromBuffer } = await import("file-type");
-  const head = bytes.subarray(0, SIGNATURE_BYTES);
-  const found = await fileTypeFromBuffer(head).catch(() => undefined);
-  const isSvg = Buffer.from(head.buffer, head.byteOffset, head.byteLength).toString("latin1").includes("<svg");
+  // All of it: a TIFF may say at its end what it is.
+  const found = await fileTypeFromBuffer(bytes).catch(() => undefined);
+  const isSvg = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 4096)).includes("<svg");
   const mime = isSvg && (found === undefined || found.mime === "application/xml") ? "image/svg+xml" : found?.mime;
   const match = accepted.find((type) => type === mime);
   if (match !== undefined) return match;

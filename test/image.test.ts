@@ -25,6 +25,7 @@ beforeAll(async () => {
   writeFileSync(join(root, "photo.png"), await canvas().png().toBuffer());
   writeFileSync(join(root, "photo.webp"), await canvas().webp().toBuffer());
   writeFileSync(join(root, "photo.tiff"), await canvas().tiff().toBuffer());
+  writeFileSync(join(root, "large.tiff"), await canvas().resize(400, 300).tiff({ compression: "none" }).toBuffer());
   writeFileSync(join(root, "really-png.jpg"), await canvas().png().toBuffer());
   writeFileSync(join(root, "no-extension"), jpeg);
   writeFileSync(join(root, "with space é.jpg"), jpeg);
@@ -85,6 +86,10 @@ describe("what is read", () => {
     symlinkSync(root, link);
     expect(await load(join(link, "photo.jpg"), [link])).toMatchObject({ width: 40 });
   });
+});
+
+test("a TIFF whose directory stands at its end", async () => {
+  expect(await load(join(root, "large.tiff"))).toMatchObject({ mime: "image/tiff", width: 400, height: 300 });
 });
 
 describe("what is refused as a path", () => {

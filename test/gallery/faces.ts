@@ -25,7 +25,7 @@ export class FaceMaker {
   }
 
   face(): Float32Array {
-    return unit(Float32Array.from({ length: COMPONENTS }, () => this.normal()));
+    return unit(new Float32Array(COMPONENTS).map(() => this.normal()));
   }
 
   /** Another photo of the same face, at about that cosine. */

@@ -1,6 +1,6 @@
 import { CheckError } from "../../../errors.ts";
 
-export const COMPONENTS = 512;
+const COMPONENTS = 512;
 /** float32 rounding over 512 components stays below 1e-5; a vector that was never normalised is far outside. */
 const LENGTH_TOLERANCE = 1e-3;
 

@@ -69,11 +69,6 @@ export interface Account {
   close(): Promise<void>;
 }
 
-/** What may be shown of a key. Of one too short to be one nothing is: its end would be all of it. */
-export function endOf(apiKey: string): string {
-  return apiKey.length < 12 ? "set" : `ends in ${apiKey.slice(-4)}`;
-}
-
 /** "$1234.56" of "1234.5600": the digits that say something, and at least the cents. */
 export function dollars(decimal: string): string {
   const [whole = "", fraction = ""] = decimal.replace(/^-/, "").split(".");

@@ -1,9 +1,9 @@
 import { access, constants } from "node:fs/promises";
 import packageJson from "../package.json" with { type: "json" };
-import { endOf } from "./account.ts";
 import type { Config } from "./config.ts";
 import { type Folders, loadImage, readLocalFile } from "./image.ts";
 import { openProviders } from "./providers/index.ts";
+import { endOf } from "./secret.ts";
 import type { Deps } from "./tools/define.ts";
 
 export const VERSION = packageJson.version;

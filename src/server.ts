@@ -3,17 +3,15 @@ import {
   type InputRequiredResult,
   McpServer,
   type ServerContext,
+  type StandardSchemaWithJSON,
 } from "@modelcontextprotocol/server";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
-import * as z from "zod";
 import { CheckError, type FailureCode } from "./errors.ts";
 import { type LinkOffers, linkOffers } from "./links.ts";
+import LISTING from "./listing.json" with { type: "json" };
 import type { Log } from "./log.ts";
-import { PROMPTS } from "./prompts.ts";
-import { render } from "./render.ts";
 import { openSkills } from "./skills.ts";
 import type { Deps, Tool } from "./tools/define.ts";
-import { TOOLS } from "./tools/index.ts";
 
 /** Tools and texts change with the version alone. */
 const LIST_TTL_MS = 3_600_000;
@@ -57,30 +55,19 @@ async function createServer(deps: Deps, log: Log, links: LinkOffers, reach: Reac
       },
     },
   );
-  for (const tool of TOOLS) {
-    server.registerTool(
-      tool.name,
-      {
-        title: tool.title,
-        description: tool.description,
-        inputSchema: advertised(tool.input),
-        outputSchema: advertised(tool.output),
-        annotations: tool.hints,
-      },
-      (args: unknown, context: ServerContext) =>
-        answer(tool, args, context, {
-          deps,
-          log,
-          links,
-          reach,
-          capabilities: () => server.server.getClientCapabilities(),
-        }),
+  const front = { deps, log, links, reach, capabilities: () => server.server.getClientCapabilities() };
+  for (const { name, title, description, input, output, hints } of LISTING.tools) {
+    const seen = { title, description, inputSchema: advertised(input), outputSchema: advertised(output) };
+    server.registerTool(name, { ...seen, annotations: hints }, (args: unknown, context: ServerContext) =>
+      answer(name, args, context, front),
     );
   }
-  for (const { name, title, description, args, text } of PROMPTS) {
-    server.registerPrompt(name, { title, description, argsSchema: args }, (given) => ({
-      messages: [{ role: "user", content: { type: "text", text: text(given) } }],
-    }));
+  for (const { name, title, description, input } of LISTING.prompts) {
+    server.registerPrompt(name, { title, description, argsSchema: advertised(input) }, async (given) => {
+      const { PROMPTS } = await import("./prompts.ts");
+      const text = PROMPTS.find((prompt) => prompt.name === name)?.text(given) ?? "";
+      return { messages: [{ role: "user", content: { type: "text", text } }] };
+    });
   }
   return server;
 }
@@ -95,7 +82,7 @@ interface Front {
 }
 
 async function answer(
-  tool: Tool,
+  name: string,
   args: unknown,
   context: ServerContext,
   { deps, log, links, reach, capabilities }: Front,
@@ -103,14 +90,15 @@ async function answer(
   const { signal } = context.mcpReq;
   try {
     const answered = links.resumed(context);
-    if (answered !== undefined) return succeed(answered);
+    if (answered !== undefined) return await succeed(answered);
+    const tool = await toolOf(name);
     const result = await reach.admit(() => tool.call(args, { ...deps, signal, onStage: progressOf(context) }));
     const link = tool.link(result);
     const offer = link && (await links.offer(link, result, context, capabilities()));
-    return offer ?? succeed(result);
+    return offer ?? (await succeed(result));
   } catch (thrown) {
     const error = signal.aborted ? new CheckError("cancelled", "The call was cancelled.") : CheckError.from(thrown);
-    log(`${tool.name} failed, ${error.code}`, error.cause ?? error.message);
+    log(`${name} failed, ${error.code}`, error.cause ?? error.message);
     return {
       isError: true,
       content: [{ type: "text", text: error.toText(reach.next[error.code]) }],
@@ -123,7 +111,16 @@ async function answer(
   }
 }
 
-function succeed(result: Readonly<Record<string, unknown>>): CallToolResult {
+/** Loaded at the first call: a host that only lists the tools does not wait for them. */
+async function toolOf(name: string): Promise<Tool> {
+  const { TOOLS } = await import("./tools/index.ts");
+  const tool = TOOLS.find((it) => it.name === name);
+  if (tool === undefined) throw new CheckError("internal", "The list of tools is out of date.");
+  return tool;
+}
+
+async function succeed(result: Readonly<Record<string, unknown>>): Promise<CallToolResult> {
+  const { render } = await import("./render.ts");
   const { text, raw } = render(result);
   const content = [text, ...(raw === undefined ? [] : [raw])].map((text) => ({ type: "text" as const, text }));
   return { content, structuredContent: { ...result } };
@@ -140,55 +137,19 @@ function progressOf({ mcpReq }: ServerContext): (stage: string) => void {
   };
 }
 
-const UNSEEN_IN_RESULTS = ["additionalProperties", "required", "minimum", "maximum", "const", "description"] as const;
-/** Of every check, and never what a program branches on. */
-const PLAIN_FIELDS = ["check", "provider", "reference", "images", "raw"];
-
 /**
- * A schema as clients see it, which lets every value pass: a tool parses its own arguments, so that a wrong one is
- * answered in our words, and its own result. A model reads the whole list at every turn, so what it can see in the
- * result itself (the inside of nested objects, bounds) is left out of the schemas of results.
+ * A schema as clients see it, which lets every value pass: tools and prompts parse their own arguments, so that a wrong
+ * one is answered in our words, and tools their own results.
  */
-function advertised(schema: z.ZodObject) {
-  const input = () =>
-    compact(z.toJSONSchema(schema, { io: "input", override: ({ jsonSchema }) => dropUnreadable(jsonSchema) }));
-  const output = () =>
-    compact(
-      z.toJSONSchema(schema, {
-        io: "output",
-        override: ({ jsonSchema, path }) => {
-          for (const key of UNSEEN_IN_RESULTS) delete jsonSchema[key];
-          if (path.length > 0) delete jsonSchema.properties;
-          if (path.at(-1) !== "outcome") delete jsonSchema.enum;
-          for (const field of PLAIN_FIELDS) delete jsonSchema.properties?.[field];
-          const types = jsonSchema.anyOf?.map((option) => (typeof option === "object" ? option.type : undefined));
-          if (types?.every((type) => typeof type === "string")) {
-            delete jsonSchema.anyOf;
-            Object.assign(jsonSchema, { type: types });
-          }
-        },
-      }),
-    );
+function advertised(json: Record<string, unknown>): StandardSchemaWithJSON {
   return {
     "~standard": {
-      version: 1 as const,
+      version: 1,
       vendor: "biometrics-mcp",
       validate: (value: unknown) => ({ value }),
-      jsonSchema: { input, output },
+      jsonSchema: { input: () => json, output: () => json },
     },
   };
-}
-
-/** The dialect is the protocol's own. */
-function compact({ $schema, ...json }: z.core.JSONSchema.BaseSchema): Record<string, unknown> {
-  return json;
-}
-
-/** What a model gains nothing from: the lengths and patterns of strings, and the bounds of the number format. */
-function dropUnreadable(jsonSchema: z.core.JSONSchema.BaseSchema): void {
-  for (const key of ["minLength", "maxLength", "pattern", "format"] as const) delete jsonSchema[key];
-  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
 }
 
 async function instructionsOf(deps: Deps, { note }: Reach): Promise<string> {

@@ -3,6 +3,8 @@ import { resolve } from "node:path";
 import { expect, test } from "vitest";
 import { SETTINGS } from "../src/config.ts";
 import { FAILURES } from "../src/errors.ts";
+import listing from "../src/listing.json" with { type: "json" };
+import { makeListing } from "../src/listing.ts";
 import { TOOLS } from "../src/tools/index.ts";
 import { closing, ERAS } from "./support/clients.ts";
 
@@ -29,8 +31,15 @@ test("the README lists every error", () => {
   expect(firstColumn("Errors")).toEqual(Object.keys(FAILURES));
 });
 
-test.each(ERAS)("the list of tools is short, and changes only on purpose, in $era", async ({ connect }) => {
+test("the listing is that of the tools and prompts; npm run listing writes it anew", () => {
+  expect(listing).toEqual(JSON.parse(JSON.stringify(makeListing())));
+});
+
+test.each(ERAS)("the list of tools is short, and as listed, in $era", async ({ connect }) => {
   const tools = await closing(await connect()).listTools();
   expect(Buffer.byteLength(JSON.stringify({ tools }))).toBeLessThanOrEqual(13_000);
-  await expect(`${JSON.stringify(tools, null, 2)}\n`).toMatchFileSnapshot("tools.snapshot.json");
+  const seen = tools.map(({ name, title, description, inputSchema, outputSchema, annotations }) => {
+    return { name, title, description, input: inputSchema, output: outputSchema, hints: annotations };
+  });
+  expect(seen).toEqual(listing.tools);
 });

@@ -8,7 +8,7 @@ const sources = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((
 
 /** What each part may import of ours: a line may only name what stands above it. */
 const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
-  [/^(errors|warnings|untrusted|skills)\.ts$/, /^$/],
+  [/^(errors|warnings|untrusted|skills|secret)\.ts$/, /^$/],
   [/^(image|config|credentials)\.ts$/, /^errors\.ts$/],
   [/^(log|prompts)\.ts$/, /^untrusted\.ts$/],
   [/^provider\.ts$/, /^(errors|warnings|image)\.ts$/],
@@ -19,12 +19,13 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^providers\/index\.ts$/, /^(config|errors|provider|account|credentials|liveness-selfie)\.ts$|^providers\//],
   [
     /^providers\//,
-    /^(errors|warnings|untrusted|image|provider|account|credentials|liveness-selfie)\.ts$|^providers\/(?!index)/,
+    /^(errors|warnings|untrusted|image|provider|account|credentials|liveness-selfie|secret)\.ts$|^providers\/(?!index)/,
   ],
   [/^tools\//, /^(errors|untrusted|warnings|image|provider|account|liveness-selfie|decision)\.ts$|^tools\//],
-  [/^app\.ts$/, /^(account|config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
+  [/^app\.ts$/, /^(secret|config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
   [/^links\.ts$/, /^tools\/define\.ts$/],
-  [/^server\.ts$/, /^(errors|log|links|prompts|render|skills)\.ts$|^tools\/(define|index)\.ts$/],
+  [/^server\.ts$/, /^(errors|log|links|prompts|render|skills)\.ts$|^listing\.json$|^tools\/(define|index)\.ts$/],
+  [/^listing\.ts$/, /^prompts\.ts$|^tools\//],
   [/^sessions\.ts$/, /^(errors|log|server)\.ts$/],
   [/^http\.ts$/, /^(app|errors|log|server|sessions)\.ts$|^tools\/define\.ts$/],
   [/^doctor\.ts$/, /^(app|errors)\.ts$|^tools\/get-setup\.ts$/],

@@ -1,15 +1,9 @@
 import * as z from "zod";
-import {
-  type Account,
-  type CodeSent,
-  endOf,
-  type Ready,
-  type RegistrationRequest,
-  type Verification,
-} from "../../account.ts";
+import type { Account, CodeSent, Ready, RegistrationRequest, Verification } from "../../account.ts";
 import type { Credentials, DiditAccount, PendingAccount, Stored } from "../../credentials.ts";
 import { CheckError } from "../../errors.ts";
 import type { CallOptions } from "../../provider.ts";
+import { endOf } from "../../secret.ts";
 import { plain } from "../../untrusted.ts";
 import { httpClient, type ProxySettings } from "../http.ts";
 import { anew, attempt, type Refused } from "./attempt.ts";

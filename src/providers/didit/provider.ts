@@ -1,7 +1,7 @@
 import type * as z from "zod";
-import { endOf } from "../../account.ts";
 import { type Image, uploadName } from "../../image.ts";
 import type { CallOptions, Capability, CheckOptions, ProviderWith, SearchOptions } from "../../provider.ts";
+import { endOf } from "../../secret.ts";
 import type { FormPart } from "../http/form.ts";
 import { httpClient, type ProxySettings } from "../http.ts";
 import { BalanceAnswer, LivenessAnswer, MatchAnswer, SearchAnswer, toReport, toSearchReport } from "./answers.ts";

@@ -1,0 +1,76 @@
+import * as z from "zod";
+import { PROMPTS } from "./prompts.ts";
+import type { Tool } from "./tools/define.ts";
+import { TOOLS } from "./tools/index.ts";
+
+type Json = Record<string, unknown>;
+
+/**
+ * What clients see of tools and prompts, before any is called. It stands in listing.json, which the server reads
+ * instead of building it at every start, and which is reviewed like an API; a test says that the two agree.
+ */
+export function makeListing() {
+  return {
+    tools: TOOLS.map((tool) => ({
+      name: tool.name,
+      title: tool.title,
+      description: tool.description,
+      input: inputOf(tool),
+      output: outputOf(tool),
+      hints: tool.hints,
+    })),
+    prompts: PROMPTS.map(({ name, title, description, args }) => ({
+      name,
+      title,
+      description,
+      input: withoutDialect(
+        z.toJSONSchema(args, { io: "input", override: ({ jsonSchema }) => dropUnreadable(jsonSchema) }),
+      ),
+    })),
+  };
+}
+
+function inputOf({ input }: Tool): Json {
+  return withoutDialect(
+    z.toJSONSchema(input, { io: "input", override: ({ jsonSchema }) => dropUnreadable(jsonSchema) }),
+  );
+}
+
+const UNSEEN_IN_RESULTS = ["additionalProperties", "required", "minimum", "maximum", "const", "description"] as const;
+/** Of every check, and never what a program branches on. */
+const PLAIN_FIELDS = ["check", "provider", "reference", "images", "raw"];
+
+/**
+ * A model reads the whole list at every turn, so what it can see in the result itself (the inside of nested objects,
+ * bounds) is left out.
+ */
+function outputOf({ output }: Tool): Json {
+  return withoutDialect(
+    z.toJSONSchema(output, {
+      io: "output",
+      override: ({ jsonSchema, path }) => {
+        for (const key of UNSEEN_IN_RESULTS) delete jsonSchema[key];
+        if (path.length > 0) delete jsonSchema.properties;
+        if (path.at(-1) !== "outcome") delete jsonSchema.enum;
+        for (const field of PLAIN_FIELDS) delete jsonSchema.properties?.[field];
+        const types = jsonSchema.anyOf?.map((option) => (typeof option === "object" ? option.type : undefined));
+        if (types?.every((type) => typeof type === "string")) {
+          delete jsonSchema.anyOf;
+          Object.assign(jsonSchema, { type: types });
+        }
+      },
+    }),
+  );
+}
+
+/** The dialect is the protocol's own. */
+function withoutDialect({ $schema, ...json }: z.core.JSONSchema.BaseSchema): Json {
+  return json;
+}
+
+/** What a model gains nothing from: the lengths and patterns of strings, and the bounds of the number format. */
+function dropUnreadable(jsonSchema: z.core.JSONSchema.BaseSchema): void {
+  for (const key of ["minLength", "maxLength", "pattern", "format"] as const) delete jsonSchema[key];
+  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+}

@@ -4,7 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { platform } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import * as z from "zod";
+import type { Stored } from "./credentials-format.ts";
 import { CheckError } from "./errors.ts";
 
 const FILE = "credentials.json";
@@ -21,36 +21,7 @@ const POLL_MS = 20;
 /** More than the clocks of file systems are coarse, but for FAT's. */
 const TICK_MS = 1_000;
 
-const text = z.string().min(1);
-
-// Unknown fields are kept: a later version may have written them.
-const pendingAccount = z.looseObject({
-  email: text,
-  password: text,
-  /** The user does not know the password: it must outlive the registration. */
-  password_made_here: z.boolean(),
-  /** null: asked for, with an answer that never came. */
-  code_sent_at: z.iso.datetime().nullable(),
-});
-const diditAccount = z.looseObject({
-  api_key: z.string().regex(/^[\x21-\x7e]{8,512}$/),
-  organization: z.looseObject({ uuid: text, name: z.string() }),
-  application: z.looseObject({ uuid: text, name: z.string(), client_id: z.string().nullable() }),
-  email: text,
-  password: text.optional(),
-  verified_at: z.iso.datetime(),
-});
-const contents = z.looseObject({
-  version: z.literal(1),
-  pending: z.array(pendingAccount).default([]),
-  didit: diditAccount.optional(),
-  /** Accounts that were replaced: their keys and passwords may be nowhere else. */
-  earlier: z.array(diditAccount).default([]),
-});
-
-export type PendingAccount = Readonly<z.infer<typeof pendingAccount>>;
-export type DiditAccount = Readonly<z.infer<typeof diditAccount>>;
-export type Stored = Readonly<z.infer<typeof contents>>;
+export type { DiditAccount, PendingAccount, Stored } from "./credentials-format.ts";
 
 const NOTHING: Stored = { version: 1, pending: [], earlier: [] };
 
@@ -95,7 +66,7 @@ export function openCredentials(
       const found = await handle.stat({ bigint: true });
       refuseShared(undefined, found);
       if (found.size > MAX_BYTES) throw damaged("it is far too large");
-      return { id: idOf(found), stored: parse(await handle.readFile("utf8")) };
+      return { id: idOf(found), stored: await parse(await handle.readFile("utf8")) };
     } finally {
       await handle.close();
     }
@@ -114,22 +85,23 @@ export function openCredentials(
   }
 
   /** The words of JSON.parse are left out everywhere: they quote the file. */
-  function parse(json: string): Stored {
+  async function parse(json: string): Promise<Stored> {
     let value: unknown;
     try {
       value = JSON.parse(json);
     } catch {
       throw damaged(`its ${json.length} characters are not JSON`);
     }
-    const newer = z.object({ version: z.number().gt(1) }).safeParse(value);
-    if (newer.success) {
+    // Loaded with the file: most setups have none, and are not to wait for it at every start.
+    const { contents, describeFault, isNewer } = await import("./credentials-format.ts");
+    if (isNewer(value)) {
       throw new CheckError("setup", "The credentials in the data folder were written by a newer version.", {
         next: "Ask the user to update this server, or to set DIDIT_API_KEY.",
       });
     }
     const parsed = contents.safeParse(value);
     if (parsed.success) return parsed.data;
-    throw damaged(z.prettifyError(parsed.error));
+    throw damaged(describeFault(parsed.error));
   }
 
   function damaged(cause: string): CheckError {
@@ -214,6 +186,7 @@ export function openCredentials(
         const own = await acquire();
         try {
           await removeLeftovers();
+          const { contents } = await import("./credentials-format.ts");
           const stored = contents.parse(change(await read()));
           await write(stored, own);
           return stored;

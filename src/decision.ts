@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { PROVIDERS, type ProviderName, type Report, type SearchReport } from "./provider.ts";
+import { PROVIDERS, type ProviderName, type Report, type SearchReport, SIMILARITY } from "./provider.ts";
 import { quoted } from "./untrusted.ts";
 import { about, OUTCOMES, type Outcome, worst } from "./warnings.ts";
 
@@ -65,10 +65,6 @@ interface Subject {
   readonly images: readonly ImageFacts[];
 }
 
-/** From this similarity (0..100) on two faces may be one person, and from the next on they probably are. */
-export const POSSIBLE_SIMILARITY = 70;
-const STRONG_SIMILARITY = 90;
-
 /** A provider that does not know whose record it found warns of the person's own as well. */
 const DUPLICATE_TAGS: readonly string[] = ["DUPLICATED_FACE", "POSSIBLE_DUPLICATED_FACE"];
 
@@ -98,7 +94,7 @@ export function decide(subject: Subject, report: Report): Decision {
 export function decideSearch(subject: Subject, report: SearchReport, vendorData: string | undefined): SearchDecision {
   const isSamePerson = (match: SearchReport["matches"][number]) =>
     vendorData !== undefined && match.vendorData === vendorData;
-  const alike = report.matches.filter(({ similarity }) => similarity >= POSSIBLE_SIMILARITY);
+  const alike = report.matches.filter(({ similarity }) => similarity >= SIMILARITY.possible);
   const blocked = alike.filter(({ blocklisted }) => blocklisted);
   const duplicates = alike.filter((match) => !match.blocklisted && !match.allowlisted && !isSamePerson(match));
   const own = alike.filter((match) => !match.blocklisted && isSamePerson(match));
@@ -125,7 +121,7 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
     matches: report.matches.map(({ id, similarity, label, vendorData, blocklisted, status }) => ({
       id,
       similarity,
-      band: similarity >= STRONG_SIMILARITY ? "strong" : similarity >= POSSIBLE_SIMILARITY ? "possible" : "weak",
+      band: similarity >= SIMILARITY.strong ? "strong" : similarity >= SIMILARITY.possible ? "possible" : "weak",
       label,
       vendor_data: vendorData,
       blocklisted,

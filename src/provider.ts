@@ -23,6 +23,9 @@ export interface Report {
   readonly raw: unknown;
 }
 
+/** Similarity 0..100: from `possible` on two faces may be one person's, from `strong` on they probably are (Didit's bands). */
+export const SIMILARITY = { possible: 70, strong: 90 } as const;
+
 export interface Match {
   readonly id: string | null;
   /** 0..100. */

@@ -8,10 +8,9 @@ import * as z from "zod";
 import { SETTINGS } from "../src/config.ts";
 import { BANDS, decide, decideSearch } from "../src/decision.ts";
 import { FAILURES } from "../src/errors.ts";
-import { type Match, type Report, SEARCH_TYPES } from "../src/provider.ts";
+import { type Match, type Report, SEARCH_TYPES, SIMILARITY } from "../src/provider.ts";
 import { MIN_FACE_HEIGHT } from "../src/providers/on-device/remarks.ts";
 import { MIN_FOUND_COSINE, similarityOf } from "../src/providers/on-device/scores.ts";
-import { SEARCH_THRESHOLD } from "../src/providers/on-device/search.ts";
 import { TOOLS } from "../src/tools/index.ts";
 import { OUTCOMES, WARNINGS } from "../src/warnings.ts";
 import { connectTo } from "./package/connect.ts";
@@ -166,7 +165,7 @@ test("the default thresholds are those that the tools tell", () => {
 
 test("the limits of the device are those of its code", () => {
   expect(decisions).toContain(`faces from ${similarityOf(MIN_FOUND_COSINE)} up are reported`);
-  expect(decisions).toContain(`from a similarity of ${SEARCH_THRESHOLD} on a face counts as found`);
+  expect(decisions).toContain(`from a similarity of ${SIMILARITY.possible} on a face counts as found`);
   expect(decisions).toContain(`a face is smaller than ${MIN_FACE_HEIGHT} pixels`);
 });
 

@@ -1,5 +1,5 @@
 import { Decision, decide } from "../decision.ts";
-import { defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
+import { checkOptions, defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
 
 export const checkLiveness = defineTool({
   name: "check_liveness",
@@ -24,14 +24,7 @@ export const checkLiveness = defineTool({
   async run({ image_path, ...args }, context) {
     const provider = await need(context, "checkLiveness");
     const { images, facts } = await readImages(context, provider.images, { image: image_path });
-    const report = await provider.checkLiveness(images.image, {
-      signal: context.signal,
-      onStage: context.onStage,
-      declineThreshold: args.decline_threshold,
-      rotate: args.rotate,
-      save: args.save,
-      vendorData: args.vendor_data,
-    });
+    const report = await provider.checkLiveness(images.image, checkOptions(args, context));
     return decide({ check: "liveness", provider: provider.name, images: facts }, report);
   },
 });

@@ -4,7 +4,14 @@ import type { ImageFacts } from "../decision.ts";
 import { CheckError } from "../errors.ts";
 import type { FileLimits, Image, ImageLimits } from "../image.ts";
 import type { LivenessSelfie } from "../liveness-selfie.ts";
-import { type Capability, can, type Provider, type ProviderName, type ProviderWith } from "../provider.ts";
+import {
+  type Capability,
+  type CheckOptions,
+  can,
+  type Provider,
+  type ProviderName,
+  type ProviderWith,
+} from "../provider.ts";
 
 /** What a running program holds, as far as tools need it. */
 export interface Deps {
@@ -166,3 +173,22 @@ export const line = (maxChars: number) =>
 export const rotate = z.boolean().optional().describe("try all four rotations");
 export const save = z.boolean().optional().describe("may the provider keep images and result");
 export const vendorData = line(256).optional().describe("your own id of the person");
+
+interface CheckArguments {
+  readonly decline_threshold?: number | undefined;
+  readonly rotate?: boolean | undefined;
+  readonly save?: boolean | undefined;
+  readonly vendor_data?: string | undefined;
+}
+
+/** The shared arguments as a provider takes them. */
+export function checkOptions(args: CheckArguments, { signal, onStage }: ToolContext): CheckOptions {
+  return {
+    signal,
+    onStage,
+    declineThreshold: args.decline_threshold,
+    rotate: args.rotate,
+    save: args.save,
+    vendorData: args.vendor_data,
+  };
+}

@@ -1,5 +1,5 @@
 import { Decision, decide } from "../decision.ts";
-import { defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
+import { checkOptions, defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
 
 export const matchFaces = defineTool({
   name: "match_faces",
@@ -28,14 +28,7 @@ export const matchFaces = defineTool({
       user_image: user_image_path,
       reference_image: reference_image_path,
     });
-    const report = await provider.matchFaces(images.user_image, images.reference_image, {
-      signal: context.signal,
-      onStage: context.onStage,
-      declineThreshold: args.decline_threshold,
-      rotate: args.rotate,
-      save: args.save,
-      vendorData: args.vendor_data,
-    });
+    const report = await provider.matchFaces(images.user_image, images.reference_image, checkOptions(args, context));
     return decide({ check: "face_match", provider: provider.name, images: facts }, report);
   },
 });

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { decideSearch, SearchDecision } from "../decision.ts";
 import { SEARCH_TYPES } from "../provider.ts";
-import { defineTool, imagePath, need, readImages, rotate, save, vendorData } from "./define.ts";
+import { checkOptions, defineTool, imagePath, need, readImages, rotate, save, vendorData } from "./define.ts";
 
 export const searchFace = defineTool({
   name: "search_face",
@@ -30,12 +30,8 @@ export const searchFace = defineTool({
     const provider = await need(context, "searchFace");
     const { images, facts } = await readImages(context, provider.images, { image: image_path });
     const report = await provider.searchFace(images.image, {
-      signal: context.signal,
-      onStage: context.onStage,
+      ...checkOptions(args, context),
       searchType: args.search_type,
-      rotate: args.rotate,
-      save: args.save,
-      vendorData: args.vendor_data,
     });
     return decideSearch({ check: "face_search", provider: provider.name, images: facts }, report, args.vendor_data);
   },

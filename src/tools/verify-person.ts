@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { CHECKS, Decision, decide, decideSearch, sumUp } from "../decision.ts";
 import { OUTCOMES } from "../warnings.ts";
-import { defineTool, imagePath, need, readImages, rotate, save, vendorData } from "./define.ts";
+import { checkOptions, defineTool, imagePath, need, readImages, rotate, save, vendorData } from "./define.ts";
 
 /** A check's own result, whole but for what stands at the top: the images, and the provider's JSON. */
 const step = z.looseObject({ check: z.enum(CHECKS), outcome: z.enum(OUTCOMES), summary: z.string() });
@@ -48,11 +48,8 @@ export const verifyPerson = defineTool({
     }
     const images = [...selfie.facts, ...(reference?.facts ?? [])];
     const optionsOf = (check: string) => ({
-      signal: context.signal,
+      ...checkOptions(args, context),
       onStage: (stage: string) => context.onStage(`${check}: ${stage}`),
-      rotate: args.rotate,
-      save: args.save,
-      vendorData: args.vendor_data,
     });
 
     const steps: (() => Promise<Decision>)[] = [

@@ -1,9 +1,11 @@
+export { refusal } from "../support/refusal.ts";
+
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished } from "vitest";
 import type { Account } from "../../src/account.ts";
 import { type Credentials, openCredentials } from "../../src/credentials.ts";
-import { CheckError } from "../../src/errors.ts";
+import type { CheckError } from "../../src/errors.ts";
 import { diditAccount } from "../../src/providers/didit/account.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { type AccountStandIn, accountStandIn } from "../support/stand-in/account.ts";
@@ -55,16 +57,6 @@ export async function ago(seconds: number, { api, credentials }: Pick<Setting, "
   api.accounts.cooldownMs -= seconds * 1000;
   const code_sent_at = new Date(Date.now() - seconds * 1000).toISOString();
   await credentials.update((it) => ({ ...it, pending: it.pending.map((one) => ({ ...one, code_sent_at })) }));
-}
-
-/** The CheckError that a call ends with; anything else is a failure of the test. */
-export async function refusal(call: Promise<unknown>): Promise<CheckError> {
-  const ended = await call.then(
-    (value) => ({ value }),
-    (thrown: unknown) => thrown,
-  );
-  if (ended instanceof CheckError) return ended;
-  throw new Error("expected a CheckError", { cause: ended });
 }
 
 /** Everything of a failure, what the log sees included. */

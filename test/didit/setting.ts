@@ -1,7 +1,9 @@
+export { refusal } from "../support/refusal.ts";
+
 import { setMaxListeners } from "node:events";
 import sharp from "sharp";
 import { expect, onTestFinished } from "vitest";
-import { CheckError } from "../../src/errors.ts";
+import type { CheckError } from "../../src/errors.ts";
 import { type Image, toImage } from "../../src/image.ts";
 import { type DiditOptions, didit } from "../../src/providers/didit/provider.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
@@ -44,16 +46,6 @@ export async function photo(format: Format = "jpeg", background = "#a08070"): Pr
     maxBytes: 5 * 2 ** 20,
     mimes: ["image/jpeg", "image/png", "image/webp", "image/tiff"],
   });
-}
-
-/** The CheckError that a call ends with; anything else is a failure of the test. */
-export async function refusal(call: Promise<unknown>): Promise<CheckError> {
-  const ended = await call.then(
-    (value) => ({ value }),
-    (thrown: unknown) => thrown,
-  );
-  if (ended instanceof CheckError) return ended;
-  throw new Error("expected a CheckError", { cause: ended });
 }
 
 /** Everything that a failure tells a model. */

@@ -1,9 +1,11 @@
+export { refusal } from "../support/refusal.ts";
+
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { expect, onTestFinished } from "vitest";
 import { brokenApp } from "../../src/app.ts";
-import { CheckError } from "../../src/errors.ts";
+import type { CheckError } from "../../src/errors.ts";
 import { type ImageMime, loadImage, readLocalFile, toImage } from "../../src/image.ts";
 import type { LivenessSelfie } from "../../src/liveness-selfie.ts";
 import { type LinkfaceOptions, linkface } from "../../src/providers/linkface/provider.ts";
@@ -80,16 +82,6 @@ export function toolOn(folder: string, linkface: () => Promise<LivenessSelfie>) 
     onStage: (stage: string) => void stages.push(stage),
   };
   return { stages, call: (args: unknown) => verifyLivenessSelfie.call(args, context) };
-}
-
-/** The CheckError that a call ends with; anything else is a failure of the test. */
-export async function refusal(call: Promise<unknown>): Promise<CheckError> {
-  const ended = await call.then(
-    (value) => ({ value }),
-    (thrown: unknown) => thrown,
-  );
-  if (ended instanceof CheckError) return ended;
-  throw new Error("expected a CheckError", { cause: ended });
 }
 
 /** Everything that a failure tells a model. */

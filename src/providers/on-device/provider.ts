@@ -1,7 +1,14 @@
 import { createRequire } from "node:module";
 import { CheckError } from "../../errors.ts";
 import type { Image } from "../../image.ts";
-import type { CallOptions, CheckOptions, Enrolment, ProviderWith, SearchOptions } from "../../provider.ts";
+import {
+  type CallOptions,
+  type CheckOptions,
+  type Enrolment,
+  type ProviderWith,
+  type SearchOptions,
+  SIMILARITY,
+} from "../../provider.ts";
 import { envelope, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
 import { stopIfCancelled } from "./cancelled.ts";
 import { type EngineOptions, startEngine } from "./engine.ts";
@@ -14,7 +21,7 @@ import { cosine, toEmbedding } from "./pipeline/embed.ts";
 import type { MainFace, Reading } from "./pipeline/read.ts";
 import { faceOf, MIN_FACE_HEIGHT, type Remark, remarksOn, toWarnings } from "./remarks.ts";
 import { livenessOf, similarityOf } from "./scores.ts";
-import { findNeighbours, judgeNeighbours, SEARCH_THRESHOLD, toMatch } from "./search.ts";
+import { findNeighbours, judgeNeighbours, toMatch } from "./search.ts";
 
 export interface OnDeviceOptions extends EngineOptions {
   /** Called at the first search or enrolment, with the name of the model whose embeddings the gallery is to hold. */
@@ -23,8 +30,6 @@ export interface OnDeviceOptions extends EngineOptions {
 
 /** What declines at or below it when the caller names no threshold; the same as Didit's. */
 const DEFAULT_THRESHOLD = 30;
-/** A match above it is approved; between the threshold and this a person looks. */
-const SURE_SIMILARITY = 70;
 
 type OnDevice = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace" | "enrollFace" | "listFaces" | "removeFace">;
 
@@ -100,8 +105,9 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
         ...remarksOn(userReading, "comparison", { image: "user_image" }),
         ...remarksOn(referenceReading, "comparison", { image: "ref_image" }),
       ];
+      // Between the threshold and a similarity that is a possible match at best, a person looks.
       const verdict =
-        score === null || score <= threshold ? "declined" : score > SURE_SIMILARITY ? "approved" : "review";
+        score === null || score <= threshold ? "declined" : score > SIMILARITY.possible ? "approved" : "review";
       const raw = {
         ...envelope(vendorData),
         face_match: matchBlock(userReading, referenceReading, { verdict, score, remarks }),
@@ -139,7 +145,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       return {
         verdict,
         score: matches[0]?.similarity ?? null,
-        threshold: SEARCH_THRESHOLD,
+        threshold: SIMILARITY.possible,
         warnings: toWarnings(remarks),
         reference: raw.request_id,
         raw,

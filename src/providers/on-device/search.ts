@@ -1,13 +1,9 @@
-import type { Match, SearchType } from "../../provider.ts";
+import { type Match, type SearchType, SIMILARITY } from "../../provider.ts";
 import { type Outcome, worst } from "../../warnings.ts";
 import type { Gallery, Neighbour } from "./gallery/gallery.ts";
 import type { Remark } from "./remarks.ts";
 import { MIN_FOUND_COSINE, similarityOf } from "./scores.ts";
 
-/** From this similarity on two faces may be those of one person, and a person should look. */
-export const SEARCH_THRESHOLD = 70;
-/** From this on they probably are. */
-const STRONG_SIMILARITY = 90;
 /** As many as Didit shows. */
 const MAX_MATCHES = 5;
 
@@ -42,7 +38,7 @@ type Band = "strong" | "possible" | "weak";
 
 function bandOf({ cosine }: Neighbour): Band {
   const similarity = similarityOf(cosine);
-  return similarity >= STRONG_SIMILARITY ? "strong" : similarity >= SEARCH_THRESHOLD ? "possible" : "weak";
+  return similarity >= SIMILARITY.strong ? "strong" : similarity >= SIMILARITY.possible ? "possible" : "weak";
 }
 
 const ON_BLOCKLIST = { strong: "FACE_IN_BLOCKLIST", possible: "POSSIBLE_FACE_IN_BLOCKLIST" } as const;

@@ -25,14 +25,13 @@ export async function decode(bytes: Uint8Array): Promise<Decoded> {
   const sharp = await loadSharp();
   try {
     const picture = sharp(bytes, { failOn: "error", limitInputPixels: MAX_PIXELS });
-    const { format, autoOrient } = await picture.metadata();
+    const { format, autoOrient, hasAlpha } = await picture.metadata();
     if (!FORMATS.includes(format)) throw damaged({ format });
+    picture.autoOrient().resize(MAX_SIDE, MAX_SIDE, { fit: "inside", withoutEnlargement: true });
+    // Only where there is something to flatten: both take time even where there is not.
+    if (hasAlpha) picture.flatten({ background: "#ffffff" }).removeAlpha();
     const { data, info } = await picture
-      .autoOrient()
-      .resize(MAX_SIDE, MAX_SIDE, { fit: "inside", withoutEnlargement: true })
-      .flatten({ background: "#ffffff" })
       .toColourspace("srgb")
-      .removeAlpha()
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
     const raster = { data: toRgb(data, info.channels), width: info.width, height: info.height };

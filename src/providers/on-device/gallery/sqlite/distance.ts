@@ -2,7 +2,9 @@ import type { Database } from "./driver.ts";
 
 /** SQL expressions over the columns `b` and `embedding` and the parameters `:bits` and `:query`. */
 export interface DistanceSql {
+  /** How many of the 512 signs differ. */
   readonly hamming: string;
+  /** Cosine of the two embeddings, -1..1. */
   readonly cosine: string;
 }
 
@@ -11,11 +13,12 @@ export async function installDistances(database: Database, extension: boolean): 
   if (extension && (await loadExtension(database))) {
     return {
       hamming: "vec_distance_hamming(vec_bit(b), vec_bit(:bits))",
-      cosine: "vec_distance_cosine(embedding, :query)",
+      // Of unit vectors; the extension computes the Euclidean distance with vector instructions, and the cosine without.
+      cosine: "(1 - power(vec_distance_l2(embedding, :query), 2) / 2)",
     };
   }
   database.function("js_hamming", { deterministic: true }, hammingDistance);
-  database.function("js_cosine", { deterministic: true }, cosineDistance);
+  database.function("js_cosine", { deterministic: true }, cosine);
   return { hamming: "js_hamming(b, :bits)", cosine: "js_cosine(embedding, :query)" };
 }
 
@@ -42,7 +45,7 @@ function hammingDistance(a: Uint8Array, b: Uint8Array): number {
   return distance;
 }
 
-function cosineDistance(a: Uint8Array, b: Uint8Array): number {
+function cosine(a: Uint8Array, b: Uint8Array): number {
   const x = floatsOf(a);
   const y = floatsOf(b);
   let dot = 0;
@@ -55,7 +58,7 @@ function cosineDistance(a: Uint8Array, b: Uint8Array): number {
     xx += xi * xi;
     yy += yi * yi;
   }
-  return 1 - dot / Math.sqrt(xx * yy);
+  return dot / Math.sqrt(xx * yy);
 }
 
 function floatsOf(blob: Uint8Array): Float32Array {

@@ -66,13 +66,13 @@ export const WARNINGS = {
   DUPLICATED_FACE: {
     effect: "review",
     action: "review",
-    meaning: "The same face stands in another approved session.",
+    meaning: "The same face is known from another approved session or record.",
     advice: "Review: look at the account it is linked with; whether a second account is allowed is your own policy.",
   },
   POSSIBLE_DUPLICATED_FACE: {
     effect: "review",
     action: "review",
-    meaning: "A similar face stands in another approved session.",
+    meaning: "A similar face is known from another approved session or record.",
     advice: "Review: a person compares the two faces.",
   },
   MULTIPLE_FACES_DETECTED: {

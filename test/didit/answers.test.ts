@@ -259,7 +259,8 @@ test("no JSON is approved unless it says so in the right place, and every failur
       ];
       for (const [index, name] of ["liveness", "face_search"].entries()) {
         if (outcomes[index] === "approved") {
-          expect(statusOf(json, name)).toBe("Approved");
+          // As it was received: some of what is generated has no prototype.
+          expect(statusOf(JSON.parse(JSON.stringify(json)), name)).toBe("Approved");
           seen.approved++;
         } else if (typeof outcomes[index] !== "string") seen.failed++;
       }

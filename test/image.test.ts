@@ -4,7 +4,7 @@ import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import fc from "fast-check";
 import sharp from "sharp";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { CheckError } from "../src/errors.ts";
 import { type Folders, type ImageLimits, loadImage, toImage, uploadName } from "../src/image.ts";
 import { temporaryFolder } from "./support/clients.ts";
@@ -75,6 +75,13 @@ describe("what is read", () => {
   test("file: addresses are decoded, and only those", async () => {
     expect(await load(pathToFileURL(join(root, "with space é.jpg")).href)).toMatchObject({ width: 40 });
     await expect(load(join(root, "with%20space%20%C3%A9.jpg"))).rejects.toMatchObject({ code: "path_refused" });
+  });
+
+  test("~/ is the home of the user, and ~name is nobody's", async () => {
+    vi.stubEnv("HOME", root);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(await load("~/photo.jpg")).toMatchObject({ width: 40 });
+    await expect(load("~root/photo.jpg")).rejects.toMatchObject({ code: "path_refused" });
   });
 
   test("a relative path starts at the working directory", async () => {

@@ -155,6 +155,39 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
     expect(stages).toEqual(["reading", "asking the provider"]);
   });
 
+  test("verify_person asks for its steps in order, each image sent as it was read", async () => {
+    const before = didit.received.length;
+    const args = { selfie_path: selfie, reference_image_path: passport, vendor_data: "u-1", save: true };
+    const { structuredContent } = await server.call("verify_person", args);
+    expect(structuredContent).toMatchObject({
+      provider: "didit",
+      outcome: "approved",
+      steps: [{ check: "liveness" }, { check: "face_search" }, { check: "face_match" }],
+    });
+    const sent = didit.received.slice(before);
+    expect(sent.map(({ path, fields }) => [path, fields["save_api_request"], fields["vendor_data"]])).toEqual([
+      // A selfie that is kept would be found by the search as a duplicate of itself.
+      ["/v3/passive-liveness/", "false", "u-1"],
+      ["/v3/face-search/", "true", "u-1"],
+      ["/v3/face-match/", "true", "u-1"],
+    ]);
+  });
+
+  test("verify_person asks nothing more after a decline, and decides nothing after a failure", async () => {
+    const args = { selfie_path: selfie, reference_image_path: passport };
+    const before = didit.received.length;
+    didit.next(LIVENESS({ status: "Declined", score: 3 }));
+    const declined = await server.call("verify_person", args);
+    expect(declined.structuredContent).toMatchObject({ outcome: "declined", steps: [{ outcome: "declined" }] });
+    expect(declined.text).toContain("2 further steps not made");
+    expect(didit.received).toHaveLength(before + 1);
+    didit.next(LIVENESS({}), { status: 500, text: PROSE });
+    const failed = await server.call("verify_person", args);
+    expect(failed.isError).toBe(true);
+    expect(failed.structuredContent).toBeUndefined();
+    expect(failed.text).toMatch(/^Error \[unavailable\]/);
+  });
+
   test("the setup names the provider, and no more than the end of the key", async () => {
     const { structuredContent, everything } = await server.call("get_setup");
     expect(structuredContent).toMatchObject({ provider: "didit", api_key: `ends in ${API_KEY.slice(-4)}` });

@@ -11,7 +11,7 @@ const WASM = "ort-wasm-simd-threaded.wasm";
 
 const { metafile } = await build({
   absWorkingDir: root,
-  entryPoints: { main: "src/main.ts", worker: "src/providers/on-device/worker.ts" },
+  entryPoints: { main: "src/start.ts", worker: "src/providers/on-device/worker.ts" },
   outdir: "dist",
   bundle: true,
   splitting: true, // what a call does not need is not loaded
@@ -22,7 +22,7 @@ const { metafile } = await build({
   legalComments: "linked",
   metafile: true,
   alias: { "@modelcontextprotocol/server/_shims": "./build/sdk-shims.ts" },
-  external: ["sharp", "@photostructure/sqlite", "sqlite-vec", "onnxruntime-node"],
+  external: ["sharp", "sqlite-vec", "onnxruntime-node"],
   // Bundled CommonJS (undici) asks for node: modules by require.
   banner: {
     js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
@@ -38,6 +38,14 @@ for (const name of Object.keys(MODELS) as ModelName[]) await copyModel(name);
 await copyFile(join(packages, "onnxruntime-web/dist", WASM), join(dist, WASM));
 await rm(join(dist, "skills"), { recursive: true, force: true }); // a page that was renamed would still be served
 await cp(join(root, "skills"), join(dist, "skills"), { recursive: true });
+
+// SQLite for a Node that has none, or an old one. Its package would build it by a script at install, which package
+// managers refuse to run. Removed and not overwritten: a program may be running it.
+const sqlite = join(packages, "@photostructure/sqlite");
+const prebuilds = join(root, "prebuilds"); // beside dist: where the package looks from there
+await rm(prebuilds, { recursive: true, force: true });
+await cp(join(sqlite, "prebuilds"), prebuilds, { recursive: true });
+await copyFile(join(sqlite, "LICENSE"), join(prebuilds, "LICENSE"));
 
 // Removed last, and not all of dist beforehand: a program that runs meanwhile finds its files.
 const made = new Set([...Object.keys(metafile.outputs).map((output) => basename(output)), "models", "skills", WASM]);

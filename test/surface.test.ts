@@ -30,6 +30,7 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^sessions\.ts$/, /^(errors|log|server)\.ts$/],
   [/^http\.ts$/, /^(app|errors|log|server|sessions)\.ts$|^tools\/define\.ts$/],
   [/^doctor\.ts$/, /^(app|errors)\.ts$|^tools\/get-setup\.ts$/],
+  [/^start\.ts$/, /^main\.ts$/],
   [/^(serve|cli|main)\.ts$/, /./],
 ];
 

@@ -18,7 +18,11 @@ const names = existsSync(FOLDER)
   ? readdirSync(FOLDER).filter((name) => Object.hasOwn(CALLS, name.split(".")[0] ?? ""))
   : [];
 
-test.skipIf(names.length === 0).each(names)("%s", async (name) => {
+test.skipIf(names.length === 0)("the documented answers are there", () => {
+  expect(names.length).toBeGreaterThan(0);
+});
+
+test.each(names)("%s", async (name) => {
   const fixture = JSON.parse(readFileSync(join(FOLDER, name), "utf8"));
   const setting = await setUp("key-of-an-account-1234");
   const { http_status: status, headers, body } = fixture;

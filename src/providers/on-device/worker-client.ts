@@ -32,7 +32,9 @@ export function workerClient(file: URL, workerData: { readonly models: string })
   function start(): Worker {
     // Standard output belongs to the protocol: what the worker writes there goes nowhere, as nobody reads the stream
     // (and a listener on it would keep the process alive). Its standard error is that of the process.
-    const started = new Worker(file, { workerData, name: "face engine", stdout: true });
+    // Experimental features that sharp uses are nothing that a user could act on.
+    const execArgv = [...process.execArgv, "--disable-warning=ExperimentalWarning"];
+    const started = new Worker(file, { workerData, name: "face engine", stdout: true, execArgv });
     started.on("message", (answer: Answer) => settle(answer));
     started.once("error", (cause) => lose(started, cause));
     started.once("messageerror", (cause) => lose(started, cause));

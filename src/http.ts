@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { once, setMaxListeners } from "node:events";
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
@@ -13,6 +13,7 @@ import {
   validateHostHeader,
   validateOriginHeader,
 } from "@modelcontextprotocol/server";
+import { type Delivery, openAdmission } from "./admission.ts";
 import { CheckError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { type Reach, serverFactory } from "./server.ts";
@@ -23,7 +24,10 @@ const PATH = "/mcp";
 const METHODS = ["GET", "POST", "DELETE"];
 /** Requests carry paths, not images. */
 const MAX_BODY_BYTES = 2 ** 20;
-/** Calls of all clients at once. Checks on the device take turns, so what is over it would wait for long. */
+/**
+ * Calls of all clients at once, with those whose answer was not read yet. Checks on the device take turns, so what is
+ * over it would wait for long.
+ */
 const MAX_CALLS = 64;
 const MAX_CONNECTIONS = 512;
 const MAX_SUBSCRIPTIONS = 64;
@@ -70,7 +74,12 @@ export async function serveOverHttp(
   }
   const token = options.token ?? randomBytes(32).toString("base64url");
   const stopped = new AbortController();
-  const create = serverFactory(deps, log, { ...OVER_HTTP, admit: atMost(MAX_CALLS, stopped.signal) });
+  const deliveries = new WeakMap<Request, Delivery>();
+  const create = serverFactory(deps, log, {
+    ...OVER_HTTP,
+    admission: openAdmission(MAX_CALLS, stopped.signal),
+    deliveryOf: (request) => request && deliveries.get(request),
+  });
   const sessions = openSessions(create);
   const modern = createMcpHandler(create, {
     onerror: (error) => log("protocol", error),
@@ -103,8 +112,9 @@ export async function serveOverHttp(
   async function answer({ request, response, body, message }: Exchange): Promise<void> {
     const ended = new AbortController();
     if (response.closed) return; // the client has gone while it was read
-    response.once("close", () => ended.abort());
+    const closed = once(response, "close").finally(() => ended.abort());
     const asked = toRequest(request, body, ended.signal);
+    deliveries.set(asked, { ended: closed, giveUp: () => response.destroy() });
     const answer = await route({ sessions, modern }, asked, message, ended.signal);
     if (!response.destroyed) await send(answer, response);
   }
@@ -155,35 +165,6 @@ const OVER_HTTP = {
       "a file of the client's own machine is not seen. Ask the user to copy the image there, or its operator to allow its folder.",
   },
 } satisfies Partial<Reach>;
-
-/**
- * Lets so many calls run at once. The next is told so at once: it would otherwise wait, nobody knows how long.
- * Those that still run when the server stops are answered before their connections close.
- */
-function atMost(max: number, stopped: AbortSignal): Reach["admit"] {
-  let running = 0;
-  setMaxListeners(0, stopped);
-  return async (call) => {
-    if (running >= max) {
-      const options = { retryAfterSeconds: 5 };
-      throw new CheckError("rate_limited", `The server is busy: ${max} calls are under way.`, options);
-    }
-    running += 1;
-    try {
-      return await until(stopped, call());
-    } finally {
-      running -= 1;
-    }
-  };
-}
-
-function until<T>(stopped: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(new CheckError("no_answer", "The server was stopped before the answer came."));
-    stopped.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => stopped.removeEventListener("abort", stop));
-  });
-}
 
 /** Sessions for clients of 2025 that open one; whoever has none, of either era, is served request by request. */
 async function route(

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, isIP } from "node:net";
+import { type AddressInfo, isIP, type Socket } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -30,6 +30,8 @@ const MAX_BODY_BYTES = 2 ** 20;
  */
 const MAX_CALLS = 64;
 const MAX_CONNECTIONS = 512;
+/** Connections of one address that have not shown the token. A burst of honest clients does so within milliseconds. */
+const MAX_STRANGERS = 128;
 const MAX_SUBSCRIPTIONS = 64;
 /** A request is small: whoever takes longer to send one only holds the connection. */
 const HEADERS_TIMEOUT_MS = 5_000;
@@ -91,6 +93,7 @@ export async function serveOverHttp(
   async function exchange(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const refused = signal.aborted ? refusal(503, -32000, "The server is shutting down.") : guard(request);
     if (refused !== undefined) return refuse(request, response, refused);
+    strangers.delete(request.socket);
     const body = await readBody(request);
     if (body === undefined) {
       const message = `A request may have ${MAX_BODY_BYTES} bytes: give paths, not images.`;
@@ -112,7 +115,8 @@ export async function serveOverHttp(
   async function answer({ request, response, body, message }: Exchange): Promise<void> {
     const ended = new AbortController();
     if (response.closed) return; // the client has gone while it was read
-    const closed = once(response, "close").finally(() => ended.abort());
+    response.once("close", () => ended.abort());
+    const closed = new Promise((resolve) => response.once("close", resolve));
     const asked = toRequest(request, body, ended.signal);
     deliveries.set(asked, { ended: closed, giveUp: () => response.destroy() });
     const answer = await route({ sessions, modern }, asked, message, ended.signal);
@@ -124,7 +128,7 @@ export async function serveOverHttp(
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: 1_000,
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  const strangers = boundConnections(server);
   server.on("request", (request, response) => {
     // A client that goes away while it sends is owed no answer.
     exchange(request, response).catch(() => response.destroy());
@@ -181,6 +185,31 @@ async function route(
     if (isInitializeRequest(message)) return sessions.open(request, message, ended);
   }
   return modern.fetch(request, message === undefined ? {} : { parsedBody: message });
+}
+
+/**
+ * Bounds connections, so that whoever holds many and shows no token keeps nobody out: a new one takes the place of the
+ * oldest stranger.
+ *
+ * @returns the strangers, oldest first: who has shown the token is to be taken out.
+ */
+function boundConnections(server: Server): Set<Socket> {
+  const strangers = new Set<Socket>();
+  let open = 0;
+  server.on("connection", (socket) => {
+    open += 1;
+    strangers.add(socket);
+    socket.once("close", () => {
+      open -= 1;
+      strangers.delete(socket);
+    });
+    const neighbours = [...strangers].filter(({ remoteAddress }) => remoteAddress === socket.remoteAddress);
+    const [oldest] = neighbours.length > MAX_STRANGERS ? neighbours : open > MAX_CONNECTIONS ? strangers : [];
+    if (oldest === undefined) return;
+    strangers.delete(oldest);
+    oldest.destroy();
+  });
+  return strangers;
 }
 
 /** Says what is wrong with a request, in the order in which a stranger may learn it. */

@@ -15,6 +15,7 @@ import type { Deps, Tool } from "./tools/define.ts";
 
 /** Tools and texts change with the version alone. */
 const LIST_TTL_MS = 3_600_000;
+const NEVER_CHANGES = { listChanged: false };
 
 /** The way in which clients reach a server, where it changes what is done or said. */
 export interface Reach {
@@ -46,6 +47,7 @@ async function createServer(deps: Deps, log: Log, links: LinkOffers, reach: Reac
     { name: "biometrics", title: "Biometric checks", version: deps.version },
     {
       instructions: await instructionsOf(deps, reach),
+      capabilities: { tools: NEVER_CHANGES, prompts: NEVER_CHANGES, resources: NEVER_CHANGES },
       requestState: { verify: (state, context) => links.verify(state, context) },
       cacheHints: {
         "tools/list": { ttlMs: LIST_TTL_MS, cacheScope: "public" },
@@ -94,6 +96,7 @@ async function answer(
       (load) => tool.call(args, { ...bounded(deps, load), signal, onStage: progressOf(context) }),
       { signal, delivery: reach.deliveryOf(context.http?.req) },
     );
+    assertSendable(result);
     const link = tool.link(result);
     const offer = link && (await links.offer(link, result, context, capabilities()));
     return offer ?? (await succeed(result));
@@ -127,6 +130,18 @@ async function toolOf(name: string): Promise<Tool> {
   const tool = TOOLS.find((it) => it.name === name);
   if (tool === undefined) throw new CheckError("internal", "The list of tools is out of date.");
   return tool;
+}
+
+/** Nothing of ours nests deeper, and far deeper values overflow the serializer of the protocol. */
+const MAX_DEPTH = 500;
+
+/** @throws CheckError `bad_response` for what could not be serialized, and would so never be answered. */
+function assertSendable(value: unknown, levels = MAX_DEPTH): void {
+  if (typeof value === "bigint" || levels === 0) {
+    throw new CheckError("bad_response", "The result cannot be sent: it is nested too deeply, or is not JSON.");
+  }
+  if (typeof value !== "object" || value === null) return;
+  for (const inner of Object.values(value)) assertSendable(inner, levels - 1);
 }
 
 async function succeed(result: Readonly<Record<string, unknown>>): Promise<CallToolResult> {

@@ -75,11 +75,12 @@ describe.each(ERAS)("over stdio, $era", ({ connect }) => {
     const refused: unknown[] = [];
     for (const answer of answers) answer.then((it) => it && refused.push(it._meta));
     await expect.poll(() => refused.length, { timeout: 10_000 }).toBe(100);
-    expect(refused).toEqual(Array(100).fill({ code: "rate_limited", retryable: true, retry_after_seconds: 5 }));
+    for (const meta of refused)
+      expect(meta).toMatchObject({ code: "rate_limited", retryable: true, retry_after_seconds: 5 });
     didit.always(undefined);
     stop.abort();
     await Promise.all(answers);
-    expect((await checkSmall(client)).isError).toBeFalsy();
+    await expect.poll(async () => (await checkSmall(client)).isError).toBeFalsy();
   });
 });
 

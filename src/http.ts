@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { once, setMaxListeners } from "node:events";
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, isIP } from "node:net";
+import { type AddressInfo, isIP, type Socket } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -13,6 +13,7 @@ import {
   validateHostHeader,
   validateOriginHeader,
 } from "@modelcontextprotocol/server";
+import { type Delivery, openAdmission } from "./admission.ts";
 import { CheckError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { type Reach, serverFactory } from "./server.ts";
@@ -23,9 +24,14 @@ const PATH = "/mcp";
 const METHODS = ["GET", "POST", "DELETE"];
 /** Requests carry paths, not images. */
 const MAX_BODY_BYTES = 2 ** 20;
-/** Calls of all clients at once. Checks on the device take turns, so what is over it would wait for long. */
+/**
+ * Calls of all clients at once, with those whose answer was not read yet. Checks on the device take turns, so what is
+ * over it would wait for long.
+ */
 const MAX_CALLS = 64;
 const MAX_CONNECTIONS = 512;
+/** Connections of one address that have not shown the token. A burst of honest clients does so within milliseconds. */
+const MAX_STRANGERS = 128;
 const MAX_SUBSCRIPTIONS = 64;
 /** A request is small: whoever takes longer to send one only holds the connection. */
 const HEADERS_TIMEOUT_MS = 5_000;
@@ -70,7 +76,12 @@ export async function serveOverHttp(
   }
   const token = options.token ?? randomBytes(32).toString("base64url");
   const stopped = new AbortController();
-  const create = serverFactory(deps, log, { ...OVER_HTTP, admit: atMost(MAX_CALLS, stopped.signal) });
+  const deliveries = new WeakMap<Request, Delivery>();
+  const create = serverFactory(deps, log, {
+    ...OVER_HTTP,
+    admission: openAdmission(MAX_CALLS, stopped.signal),
+    deliveryOf: (request) => request && deliveries.get(request),
+  });
   const sessions = openSessions(create);
   const modern = createMcpHandler(create, {
     onerror: (error) => log("protocol", error),
@@ -82,6 +93,7 @@ export async function serveOverHttp(
   async function exchange(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const refused = signal.aborted ? refusal(503, -32000, "The server is shutting down.") : guard(request);
     if (refused !== undefined) return refuse(request, response, refused);
+    strangers.delete(request.socket);
     const body = await readBody(request);
     if (body === undefined) {
       const message = `A request may have ${MAX_BODY_BYTES} bytes: give paths, not images.`;
@@ -104,7 +116,9 @@ export async function serveOverHttp(
     const ended = new AbortController();
     if (response.closed) return; // the client has gone while it was read
     response.once("close", () => ended.abort());
+    const closed = new Promise((resolve) => response.once("close", resolve));
     const asked = toRequest(request, body, ended.signal);
+    deliveries.set(asked, { ended: closed, giveUp: () => response.destroy() });
     const answer = await route({ sessions, modern }, asked, message, ended.signal);
     if (!response.destroyed) await send(answer, response);
   }
@@ -114,7 +128,7 @@ export async function serveOverHttp(
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: 1_000,
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  const strangers = boundConnections(server);
   server.on("request", (request, response) => {
     // A client that goes away while it sends is owed no answer.
     exchange(request, response).catch(() => response.destroy());
@@ -156,35 +170,6 @@ const OVER_HTTP = {
   },
 } satisfies Partial<Reach>;
 
-/**
- * Lets so many calls run at once. The next is told so at once: it would otherwise wait, nobody knows how long.
- * Those that still run when the server stops are answered before their connections close.
- */
-function atMost(max: number, stopped: AbortSignal): Reach["admit"] {
-  let running = 0;
-  setMaxListeners(0, stopped);
-  return async (call) => {
-    if (running >= max) {
-      const options = { retryAfterSeconds: 5 };
-      throw new CheckError("rate_limited", `The server is busy: ${max} calls are under way.`, options);
-    }
-    running += 1;
-    try {
-      return await until(stopped, call());
-    } finally {
-      running -= 1;
-    }
-  };
-}
-
-function until<T>(stopped: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(new CheckError("no_answer", "The server was stopped before the answer came."));
-    stopped.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => stopped.removeEventListener("abort", stop));
-  });
-}
-
 /** Sessions for clients of 2025 that open one; whoever has none, of either era, is served request by request. */
 async function route(
   { sessions, modern }: { readonly sessions: Sessions; readonly modern: ReturnType<typeof createMcpHandler> },
@@ -200,6 +185,31 @@ async function route(
     if (isInitializeRequest(message)) return sessions.open(request, message, ended);
   }
   return modern.fetch(request, message === undefined ? {} : { parsedBody: message });
+}
+
+/**
+ * Bounds connections, so that whoever holds many and shows no token keeps nobody out: a new one takes the place of the
+ * oldest stranger.
+ *
+ * @returns the strangers, oldest first: who has shown the token is to be taken out.
+ */
+function boundConnections(server: Server): Set<Socket> {
+  const strangers = new Set<Socket>();
+  let open = 0;
+  server.on("connection", (socket) => {
+    open += 1;
+    strangers.add(socket);
+    socket.once("close", () => {
+      open -= 1;
+      strangers.delete(socket);
+    });
+    const neighbours = [...strangers].filter(({ remoteAddress }) => remoteAddress === socket.remoteAddress);
+    const [oldest] = neighbours.length > MAX_STRANGERS ? neighbours : open > MAX_CONNECTIONS ? strangers : [];
+    if (oldest === undefined) return;
+    strangers.delete(oldest);
+    oldest.destroy();
+  });
+  return strangers;
 }
 
 /** Says what is wrong with a request, in the order in which a stranger may learn it. */

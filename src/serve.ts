@@ -1,8 +1,23 @@
+import { PassThrough } from "node:stream";
+import { setTimeout as pause, setImmediate as turn } from "node:timers/promises";
+import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/server";
+import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
+import { openAdmission } from "./admission.ts";
 import { brokenApp, openApp } from "./app.ts";
 import type { Config } from "./config.ts";
 import { CheckError } from "./errors.ts";
 import type { Log } from "./log.ts";
-import { serveOverStdio } from "./server.ts";
+import { serverFactory } from "./server.ts";
+import type { Deps } from "./tools/define.ts";
+
+/** One client that has more than this under way has lost count. */
+const MAX_CALLS = 1000;
+/** How long what was asked before the client left may take to be answered. */
+const GRACE_MS = 10_000;
+/** What was written gets out, and what is open is closed. */
+const FLUSH_MS = 200;
+const CLOSE_MS = 500;
+const PARENT_CHECK_MS = 1000;
 
 /** Serves MCP over stdio until the client or the operator ends it. */
 export async function serve(
@@ -11,7 +26,7 @@ export async function serve(
 ): Promise<void> {
   const app = tryOpen(configure, log);
   await serveOverStdio(app, log, signal);
-  await app.close();
+  await Promise.race([app.close(), pause(CLOSE_MS)]);
 }
 
 /** A host shows a server that does not start as a bare failure; one that answers can say what to correct. */
@@ -22,5 +37,101 @@ function tryOpen(configure: () => Config, log: Log) {
     const fault = CheckError.from(thrown);
     log(fault.toText());
     return brokenApp(fault);
+  }
+}
+
+/**
+ * Serves one client over stdin and stdout. When stdin ends or the parent is gone, what was asked before is answered
+ * first; when `signal` aborts, or nobody can hear an answer, it ends at once.
+ */
+async function serveOverStdio(deps: Deps, log: Log, signal: AbortSignal): Promise<void> {
+  const { stdin, stdout } = process;
+  const stopped = new AbortController();
+  const cut = new AbortController();
+  const input = new PassThrough();
+  const wire = new Wire(new StdioServerTransport(input, stdout), () => cut.abort());
+  const admission = openAdmission(MAX_CALLS, stopped.signal);
+  const create = serverFactory(deps, log, { note: "", next: {}, admission, deliveryOf: () => undefined });
+  const handle = serveStdio(create, { transport: wire, onerror: (error) => log("protocol", error) });
+  if (signal.aborted) cut.abort();
+  signal.addEventListener("abort", () => cut.abort(), { once: true });
+  stdout.once("error", () => cut.abort());
+
+  stdin.pipe(input, { end: false });
+  await clientGone(stdin, cut.signal);
+  input.write("\n"); // the last line may have no end
+  await turn();
+  await Promise.race([wire.answered(), pause(GRACE_MS, undefined, cut).catch(() => {})]);
+  stopped.abort();
+  await Promise.race([wire.answered(), pause(FLUSH_MS)]);
+  await handle.close();
+}
+
+function clientGone(stdin: NodeJS.ReadStream, cut: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    for (const event of ["end", "close", "error"]) stdin.once(event, () => resolve());
+    if (cut.aborted) resolve();
+    cut.addEventListener("abort", () => resolve(), { once: true });
+    // Another child of a parent that died may hold stdin open.
+    const parent = process.ppid;
+    setInterval(() => {
+      if (process.ppid !== parent) resolve();
+    }, PARENT_CHECK_MS).unref();
+  });
+}
+
+/** A transport that knows which requests have not been answered yet. */
+class Wire implements Transport {
+  onclose?: Transport["onclose"];
+  onerror?: Transport["onerror"];
+  onmessage?: Transport["onmessage"];
+  readonly #inner: StdioServerTransport;
+  readonly #unanswered = new Set<unknown>();
+  #tell = () => {};
+
+  constructor(inner: StdioServerTransport, onEnd: () => void) {
+    this.#inner = inner;
+    inner.onmessage = (message) => {
+      this.#take(message);
+      this.onmessage?.(message);
+    };
+    inner.onerror = (error) => this.onerror?.(error);
+    inner.onclose = () => {
+      onEnd();
+      this.onclose?.();
+    };
+  }
+
+  #take(message: JSONRPCMessage): void {
+    if (!("method" in message)) return;
+    // A stream of notifications has no end of its own to wait for.
+    if ("id" in message && message.method !== "subscriptions/listen") this.#unanswered.add(message.id);
+    if (message.method === "notifications/cancelled") this.#settle(message.params?.["requestId"]);
+  }
+
+  #settle(id: unknown): void {
+    this.#unanswered.delete(id);
+    if (this.#unanswered.size === 0) this.#tell();
+  }
+
+  /** Resolves when every request that came was answered. */
+  answered(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#tell = resolve;
+      if (this.#unanswered.size === 0) resolve();
+    });
+  }
+
+  start() {
+    return this.#inner.start();
+  }
+
+  async send(message: JSONRPCMessage): Promise<void> {
+    await this.#inner.send(message);
+    if (!("method" in message)) this.#settle(message.id);
+  }
+
+  close() {
+    return this.#inner.close();
   }
 }

@@ -3,6 +3,8 @@ import { type McpServer, WebStandardStreamableHTTPServerTransport } from "@model
 
 export const MAX_SESSIONS = 64;
 const MAX_IDLE_MS = 30 * 60_000;
+/** A client that was heard of so lately keeps its session, however many others come. */
+const IN_USE_MS = 5 * 60_000;
 
 /**
  * The clients of 2025 over HTTP, whose protocol lives in sessions: progress, cancelling and questions to the user
@@ -23,11 +25,13 @@ interface Session {
   underWay: number;
   /** By the clock of `performance`. */
   usedAt: number;
+  /** Requests so far, `initialize` among them. */
+  requests: number;
 }
 
 export function openSessions(
   create: () => Promise<McpServer>,
-  { max = MAX_SESSIONS, maxIdleMs = MAX_IDLE_MS } = {},
+  { max = MAX_SESSIONS, maxIdleMs = MAX_IDLE_MS, inUseMs = IN_USE_MS } = {},
 ): Sessions {
   /** The one that was used last is the last. */
   const sessions = new Map<string, Session>();
@@ -43,15 +47,18 @@ export function openSessions(
     for (const [id, session] of sessions) if (session.underWay === 0 && session.usedAt < long) await end(id, session);
   }
 
-  /** Clients seldom say goodbye, so the one that has been silent for longest makes room for a new one. */
+  /**
+   * Clients seldom say goodbye, so the one that has been silent for longest makes room for a new one: first those that
+   * were opened and never used, and none that is in use.
+   */
   async function makeRoom(): Promise<boolean> {
     if (sessions.size + opening < max) return true;
-    for (const [id, session] of sessions) {
-      if (session.underWay > 0) continue;
-      await end(id, session);
-      return true;
-    }
-    return false;
+    const silent = performance.now() - inUseMs;
+    const idle = [...sessions].filter(([, { underWay }]) => underWay === 0);
+    const goes = idle.find(([, { requests }]) => requests === 1) ?? idle.find(([, { usedAt }]) => usedAt < silent);
+    if (goes === undefined) return false;
+    await end(...goes);
+    return true;
   }
 
   function use(session: Session, request: Request, message: unknown, ended: AbortSignal): Promise<Response> {
@@ -60,6 +67,7 @@ export function openSessions(
       session.usedAt = performance.now();
     };
     session.underWay += 1;
+    session.requests += 1;
     if (ended.aborted) done();
     else ended.addEventListener("abort", done, { once: true });
     return session.transport.handleRequest(request, { parsedBody: message });
@@ -77,7 +85,7 @@ export function openSessions(
           onsessioninitialized: (id) => void sessions.set(id, session),
           onsessionclosed: (id) => void sessions.delete(id),
         });
-        const session: Session = { server, transport, underWay: 0, usedAt: performance.now() };
+        const session: Session = { server, transport, underWay: 0, usedAt: performance.now(), requests: 0 };
         await server.connect(transport);
         const answer = await use(session, request, message, ended);
         if (transport.sessionId === undefined) await server.close(); // it was refused

@@ -24,11 +24,15 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   ],
   [/^tools\//, /^(errors|untrusted|warnings|image|provider|account|liveness-selfie|decision)\.ts$|^tools\//],
   [/^app\.ts$/, /^(secret|config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
+  [/^admission\.ts$/, /^errors\.ts$/],
   [/^links\.ts$/, /^tools\/define\.ts$/],
-  [/^server\.ts$/, /^(errors|log|links|prompts|render|skills)\.ts$|^listing\.json$|^tools\/(define|index)\.ts$/],
+  [
+    /^server\.ts$/,
+    /^(admission|errors|log|links|prompts|render|skills)\.ts$|^listing\.json$|^tools\/(define|index)\.ts$/,
+  ],
   [/^listing\.ts$/, /^prompts\.ts$|^tools\//],
   [/^sessions\.ts$/, /^(errors|log|server)\.ts$/],
-  [/^http\.ts$/, /^(app|errors|log|server|sessions)\.ts$|^tools\/define\.ts$/],
+  [/^http\.ts$/, /^(admission|app|errors|log|server|sessions)\.ts$|^tools\/define\.ts$/],
   [/^doctor\.ts$/, /^(app|errors)\.ts$|^tools\/get-setup\.ts$/],
   [/^start\.ts$/, /^main\.ts$/],
   [/^(serve|cli|main)\.ts$/, /./],
@@ -44,9 +48,13 @@ test.each(sources)("%s imports only what is below it", (file) => {
 });
 
 test.each([
-  ["the MCP SDK", /"@modelcontextprotocol\//, ["http.ts", "links.ts", "server.ts", "sessions.ts", "skills.ts"]],
+  [
+    "the MCP SDK",
+    /"@modelcontextprotocol\//,
+    ["http.ts", "links.ts", "serve.ts", "server.ts", "sessions.ts", "skills.ts"],
+  ],
   ["the real process environment", /process\.env/, ["main.ts"]],
-  ["standard output", /process\.stdout/, ["main.ts", "server.ts"]],
+  ["standard output", /process\.stdout|stdout \} = process/, ["main.ts", "serve.ts"]],
 ])("only one place knows %s", (_what, pattern, expected) => {
   const users = sources.filter((file) => pattern.test(readFileSync(join(SRC, file), "utf8")));
   expect(users.sort()).toEqual(expected);

@@ -3,6 +3,7 @@ import { once, setMaxListeners } from "node:events";
 import { writeFileSync } from "node:fs";
 import { connect as open } from "node:net";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Connection, cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
@@ -11,6 +12,7 @@ import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 
 const photos = temporaryFolder("photos-");
 const selfie = join(photos, "selfie.jpg");
+const PING = '{"jsonrpc":"2.0","id":2,"method":"ping"}';
 const TOKEN = "a-token-of-the-operator-0123456789";
 
 let didit: StandIn;
@@ -326,4 +328,68 @@ describe("what must not bring it down", () => {
     expect(await raw(crowded, end)).toMatchObject({ status: 200 });
     expect(await ping(ids[64])).toMatchObject({ status: 404 });
   });
+
+  test("who holds many connections without a token keeps nobody out", async () => {
+    const besieged = await startHttp({ env });
+    const { port } = new URL(besieged.url);
+    const sockets = Array.from({ length: 600 }, () => open(Number(port), "127.0.0.1").on("error", () => {}));
+    await Promise.all(sockets.map((socket) => once(socket, "connect")));
+    for (const socket of sockets) socket.write("POST /mcp HTTP/1.1\r\nhost: localhost\r\n");
+    for (let n = 0; n < 5; n++) expect(await raw(besieged)).toMatchObject({ status: 200 });
+    // A burst of clients who do have one is not taken for that.
+    const burst = await Promise.all(Array.from({ length: 100 }, () => raw(besieged, { body: PING })));
+    expect(burst.filter(({ status }) => status !== 200)).toEqual([]);
+    for (const socket of sockets) socket.destroy();
+  });
+
+  test("opening many sessions ends none that is in use", async () => {
+    const crowded = await startHttp({ env });
+    const id = String((await raw(crowded)).headers["mcp-session-id"]);
+    const ping = () => raw(crowded, { headers: { "mcp-session-id": id }, body: PING });
+    expect(await ping()).toMatchObject({ status: 200 });
+    for (let n = 0; n < 200; n++) expect(await raw(crowded)).toMatchObject({ status: 200 });
+    expect(await ping()).toMatchObject({ status: 200 });
+  });
+
+  test.each(["with a session", "without one"])(
+    "answers that nobody reads take the places of calls, %s",
+    async (how) => {
+      const busy = await startHttp({ env });
+      const session = how === "without one" ? undefined : String((await raw(busy)).headers["mcp-session-id"]);
+      const params = { name: "check_liveness", arguments: { image_path: selfie } };
+      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params });
+      const call = () => raw(busy, { body, headers: { "mcp-session-id": session } });
+      didit.next({});
+      await call();
+      const approved = { status: "Approved", method: "PASSIVE", score: 95.2, user_image: null, warnings: [] };
+      const page = Array.from({ length: 100 }, () => "x".repeat(1000));
+      const padding = Object.fromEntries(Array.from({ length: 40 }, (_, n) => [`page_${n}`, page]));
+      didit.always({ status: 200, body: { request_id: "1", liveness: approved, padding } });
+      const before = didit.received.length;
+      const head = [
+        "POST /mcp HTTP/1.1",
+        "host: localhost",
+        `authorization: Bearer ${busy.token}`,
+        "content-type: application/json",
+        "accept: application/json, text/event-stream",
+        ...(session === undefined ? [] : [`mcp-session-id: ${session}`]),
+        `content-length: ${body.length}`,
+      ];
+      const sockets = Array.from({ length: 100 }, (_, n) => {
+        const numbered = body.replace('"id":1', `"id":${n + 100}`);
+        const socket = open(Number(new URL(busy.url).port), "127.0.0.1");
+        socket.on("error", () => {}).pause();
+        socket.write(`${head.join("\r\n")}\r\ncontent-length: ${numbered.length}\r\n\r\n${numbered}`);
+        return socket;
+      });
+      await expect.poll(() => didit.received.length, { timeout: 10_000 }).toBe(before + 64);
+      await pause(1000);
+      const { text } = await call();
+      expect(text).toContain("Error [rate_limited]: The server is busy: 64 calls are under way.");
+      expect(didit.received).toHaveLength(before + 64);
+      didit.always(undefined);
+      for (const socket of sockets) socket.destroy();
+      await expect.poll(async () => (await call()).text).toContain('"outcome":"approved"');
+    },
+  );
 });

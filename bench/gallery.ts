@@ -37,7 +37,7 @@ async function fill(file: string, size: number): Promise<Target[]> {
     insertBits.run(insertFace.run(String(i), bytesOf(face)).lastInsertRowid, bitsOf(face));
     if (i % (size / QUERIES) === 0) targets.push({ id: String(i), photo: faces.photoOf(face, QUERY_COSINE) });
   }
-  database.exec("COMMIT");
+  database.exec("UPDATE meta SET value = (SELECT count(*) FROM faces) WHERE key = 'faces'; COMMIT");
   database.close();
   return targets;
 }

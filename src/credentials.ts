@@ -1,17 +1,25 @@
 import { randomBytes } from "node:crypto";
 import type { BigIntStats } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { platform } from "node:os";
+import { open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Stored } from "./credentials-format.ts";
+import {
+  diskTrouble,
+  makeDataFolder,
+  openRegular,
+  refuseIrregular,
+  refuseShared,
+  shellQuoted,
+  statIfThere,
+} from "./data-folder.ts";
+import { errnoOf } from "./errno.ts";
 import { CheckError } from "./errors.ts";
 
 const FILE = "credentials.json";
 const LOCK = "credentials.lock";
 /** What a process that died while it wrote may have left behind: new contents, and the right to remove a lock. */
 const LEFT_BEHIND = /^credentials\.(json\.[0-9a-f]{16}\.tmp|lock\.\d+-\d+-\d+)$/;
-const OTHERS = 0o077n;
 /** A few accounts take one or two KB. */
 const MAX_BYTES = 2 ** 20;
 /** A change takes milliseconds: a lock that stays the same for so long belongs to a process that is dead or stopped. */
@@ -49,7 +57,8 @@ export function openCredentials(
   async function read(): Promise<Stored> {
     const [inFolder, found] = await Promise.all([statIfThere(folder), statIfThere(file)]);
     if (found === undefined) return NOTHING;
-    refuseShared(inFolder, found);
+    refuseIrregular(file, found);
+    refuseShared({ [folder]: inFolder, [file]: found });
     if (known?.id === idOf(found)) return known.stored;
     const loaded = await load();
     // A file that has just been written may be followed, within a tick of the file system's clock, by one of the same id.
@@ -59,29 +68,17 @@ export function openCredentials(
   }
 
   async function load(): Promise<{ id: string; stored: Stored } | undefined> {
-    const handle = await open(file, "r").catch(undefinedIfMissing);
+    const handle = await openRegular(file);
     if (handle === undefined) return undefined;
     try {
       // Taken before the contents: if they change meanwhile, the next look sees another id.
       const found = await handle.stat({ bigint: true });
-      refuseShared(undefined, found);
+      refuseShared({ [file]: found });
       if (found.size > MAX_BYTES) throw damaged("it is far too large");
       return { id: idOf(found), stored: await parse(await handle.readFile("utf8")) };
     } finally {
       await handle.close();
     }
-  }
-
-  function refuseShared(inFolder: BigIntStats | undefined, found: BigIntStats | undefined): void {
-    if (platform() === "win32") return; // its access lists are not in the mode
-    const commands = [
-      ...(isShared(inFolder) ? [`chmod 700 ${shellQuoted(folder)}`] : []),
-      ...(isShared(found) ? [`chmod 600 ${shellQuoted(file)}`] : []),
-    ];
-    if (commands.length === 0) return;
-    throw new CheckError("setup", "Other users of this machine have access to the credentials in the data folder.", {
-      next: `Ask the user to run \`${commands.join(" && ")}\` for the data folder (BIOMETRICS_DATA_DIR), then call again. A key that others may have read should be replaced.`,
-    });
   }
 
   /** The words of JSON.parse are left out everywhere: they quote the file. */
@@ -181,8 +178,7 @@ export function openCredentials(
     read: () => read().catch(rethrow),
     async update(change) {
       try {
-        await mkdir(folder, { recursive: true, mode: 0o700 });
-        refuseShared(await statIfThere(folder), undefined);
+        await makeDataFolder(folder);
         const own = await acquire();
         try {
           await removeLeftovers();
@@ -210,7 +206,7 @@ async function create(file: string): Promise<string | undefined> {
       await handle.close();
     }
   } catch (thrown) {
-    if (hasCode(thrown, "EEXIST")) return undefined;
+    if (errnoOf(thrown) === "EEXIST") return undefined;
     throw thrown;
   }
 }
@@ -223,34 +219,13 @@ async function idAt(file: string): Promise<string | undefined> {
   return found === undefined ? undefined : idOf(found);
 }
 
-const statIfThere = (path: string) => stat(path, { bigint: true }).catch(undefinedIfMissing);
-
-const isShared = (found: BigIntStats | undefined) => found !== undefined && (found.mode & OTHERS) !== 0n;
-
-function undefinedIfMissing(thrown: unknown): undefined {
-  if (!hasCode(thrown, "ENOENT")) throw thrown;
-}
-
-function hasCode(thrown: unknown, code: string): boolean {
-  return thrown instanceof Error && "code" in thrown && thrown.code === code;
-}
-
-/** For a POSIX shell. */
-const shellQuoted = (path: string) => `'${path.replaceAll("'", "'\\''")}'`;
-
 function rethrow(thrown: unknown): never {
   if (thrown instanceof CheckError || !(thrown instanceof Error && "syscall" in thrown)) throw CheckError.from(thrown);
-  const isFull = hasCode(thrown, "ENOSPC") || hasCode(thrown, "EDQUOT");
-  throw new CheckError(
-    "setup",
-    isFull
-      ? "The disk of the data folder is full; nothing was saved."
-      : "The credentials in the data folder cannot be read or written.",
-    {
+  throw (
+    diskTrouble(thrown) ??
+    new CheckError("setup", "The credentials in the data folder cannot be read or written.", {
       cause: thrown,
-      next: isFull
-        ? "Ask the user to free space on the disk of the data folder (BIOMETRICS_DATA_DIR), then call again."
-        : "Ask the user to check that the data folder (BIOMETRICS_DATA_DIR) is a folder that the user of this server owns and may write to, then call again.",
-    },
+      next: "Ask the user to check that the data folder (BIOMETRICS_DATA_DIR) is a folder that the user of this server owns and may write to, then call again.",
+    })
   );
 }

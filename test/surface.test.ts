@@ -10,7 +10,9 @@ const sources = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((
 const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^(errors|warnings|untrusted|skills|secret|credentials-format)\.ts$/, /^$/],
   [/^(image|config)\.ts$/, /^errors\.ts$/],
-  [/^credentials\.ts$/, /^(errors|credentials-format)\.ts$/],
+  [/^errno\.ts$/, /^errors\.ts$/],
+  [/^data-folder\.ts$/, /^err(no|ors)\.ts$/],
+  [/^credentials\.ts$/, /^(err(no|ors)|data-folder|credentials-format)\.ts$/],
   [/^(log|prompts)\.ts$/, /^untrusted\.ts$/],
   [/^provider\.ts$/, /^(errors|warnings|image)\.ts$/],
   [/^liveness-selfie\.ts$/, /^(image|provider)\.ts$/],
@@ -20,7 +22,7 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^providers\/index\.ts$/, /^(config|errors|provider|account|credentials|liveness-selfie)\.ts$|^providers\//],
   [
     /^providers\//,
-    /^(errors|warnings|untrusted|image|provider|account|credentials|liveness-selfie|secret)\.ts$|^providers\/(?!index)/,
+    /^(err(no|ors)|data-folder|warnings|untrusted|image|provider|account|credentials|liveness-selfie|secret)\.ts$|^providers\/(?!index)/,
   ],
   [/^tools\//, /^(errors|untrusted|warnings|image|provider|account|liveness-selfie|decision)\.ts$|^tools\//],
   [/^app\.ts$/, /^(secret|config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],

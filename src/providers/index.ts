@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Account } from "../account.ts";
 import type { Config } from "../config.ts";
 import { type Credentials, openCredentials } from "../credentials.ts";
@@ -102,11 +101,11 @@ async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, timeoutMs
   return linkface({ apiId, apiSecret, baseUrl, timeoutMs, proxy });
 }
 
-async function openOnDevice({ dataFolder, galleryUrl }: Config) {
-  const [{ onDevice }, { openGallery }] = await Promise.all([
+async function openOnDevice(config: Config) {
+  const [{ onDevice }, { locateGallery, openGallery }] = await Promise.all([
     import("./on-device/provider.ts"),
     import("./on-device/gallery/open.ts"),
   ]);
-  const location = galleryUrl === undefined ? { file: join(dataFolder, "gallery.sqlite") } : { url: galleryUrl };
+  const location = locateGallery(config);
   return onDevice({ openGallery: (model) => openGallery({ location, model }) });
 }

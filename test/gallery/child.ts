@@ -1,12 +1,17 @@
-import { writeSync } from "node:fs";
+import { appendFileSync, closeSync, openSync, rmSync, writeSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { openGallery } from "../../src/providers/on-device/gallery/open.ts";
+import { CheckError } from "../../src/errors.ts";
+import { locateGallery, openGallery } from "../../src/providers/on-device/gallery/open.ts";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { FaceMaker, MODEL } from "./faces.ts";
 
 // Another process at the same gallery: `node --import tsx child.ts <task> <file or URL> <seed>`, speaking in lines on stdout.
 const [, , task, file = "", seed = "1"] = process.argv;
-const location = file.startsWith("postgres:") ? { url: file } : { file };
+const dataFolder = await mkdtemp(join(tmpdir(), "mark-"));
+const location = file.startsWith("postgres:") ? locateGallery({ dataFolder, galleryUrl: file }) : { file };
 
 /** Written through at once: what the parent has read stays true when this process is killed. */
 function say(line: string): void {
@@ -82,6 +87,55 @@ async function tell(): Promise<void> {
   say("opened");
 }
 
+/** On a disk that can be filled: what each call says while it is full. */
+async function full(): Promise<void> {
+  const gallery = await openGallery({ location, model: MODEL });
+  const ada = new FaceMaker(1).face();
+  const someone = { label: "Ada", vendorData: null, blocklisted: false };
+  const { id } = await gallery.enroll(ada, someone);
+  const filler = join(dirname(file), "filler");
+  for (let size = 2 ** 19; size >= 1; size = Math.floor(size / 2)) {
+    while (canAppend(filler, size));
+  }
+  const told = async (call: Promise<unknown>) => {
+    const thrown = await call.then(() => "done", CheckError.from);
+    return thrown instanceof CheckError ? `${thrown.code} ${thrown.retryable} ${thrown.message}` : thrown;
+  };
+  const faces = new FaceMaker(2);
+  // What is left of the last page may hold some.
+  let enrolled = "done";
+  while (enrolled === "done") enrolled = await told(gallery.enroll(faces.face(), someone));
+  say(`enroll: ${enrolled}`);
+  say(`remove: ${await told(gallery.remove(id))}`);
+  const query = { minCosine: 0.49, limit: 10, blocklistedFirst: false };
+  say(`search: ${(await gallery.search(ada, query)).total}`);
+  rmSync(filler);
+  say(`with space again: ${(await gallery.remove(id)).removed}`);
+}
+
+function canAppend(path: string, bytes: number): boolean {
+  try {
+    appendFileSync(path, Buffer.alloc(bytes));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function descriptors(): Promise<void> {
+  await loadDriver();
+  const taken: number[] = [];
+  try {
+    for (;;) taken.push(openSync(file.replace(/[^/]*$/, "."), "r"));
+  } catch {
+    // None is left.
+  }
+  const thrown = CheckError.from(await openGallery({ location, model: MODEL }).catch((failure: unknown) => failure));
+  say(`open: ${thrown.code} ${thrown.retryable}`);
+  for (const descriptor of taken) closeSync(descriptor);
+  say(`afterwards: ${await (await openGallery({ location, model: MODEL })).count()}`);
+}
+
 const TASKS: Readonly<Record<string, () => Promise<void>>> = {
   "enroll-50": () => enrollMany(50),
   "enroll-1": () => enrollMany(1),
@@ -91,5 +145,7 @@ const TASKS: Readonly<Record<string, () => Promise<void>>> = {
   lock,
   make,
   tell,
+  full,
+  descriptors,
 };
 await TASKS[task ?? ""]?.();

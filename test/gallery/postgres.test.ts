@@ -5,9 +5,10 @@ import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
-import { openGallery } from "../../src/providers/on-device/gallery/open.ts";
+import { locateGallery, openGallery } from "../../src/providers/on-device/gallery/open.ts";
 import { galleryContract } from "./contract.ts";
 import { FaceMaker, MODEL, NEAREST } from "./faces.ts";
+import { emptyFolder } from "./folders.ts";
 import { startProcess } from "./processes.ts";
 
 // Postgres 18 with pgvector, compiled to WebAssembly; the driver speaks to it over a real socket.
@@ -46,14 +47,21 @@ async function sql(text: string): Promise<pg.QueryResult["rows"]> {
 }
 
 async function open(url = server.url, model = MODEL): Promise<Gallery> {
-  const gallery = await openGallery({ location: { url }, model });
+  const gallery = await openGallery({ location: locateGallery({ dataFolder, galleryUrl: url }), model });
   onTestFinished(() => gallery.close());
   return gallery;
 }
 
+/** A new one for each test: it remembers the gallery. */
+let dataFolder: string;
+beforeEach(async () => {
+  dataFolder = await emptyFolder();
+});
 beforeEach(() => sql("DROP TABLE IF EXISTS biometrics_faces, biometrics_meta; DROP EXTENSION IF EXISTS vector"));
 
-galleryContract("Postgres", () => openGallery({ location: { url: server.url }, model: MODEL }));
+galleryContract("Postgres", () =>
+  openGallery({ location: locateGallery({ dataFolder, galleryUrl: server.url }), model: MODEL }),
+);
 
 /** The failure, which shows the password nowhere: not to a model, and not in a log either. */
 async function failure(call: Promise<unknown>): Promise<unknown> {
@@ -115,6 +123,46 @@ describe("Postgres", () => {
     });
     await sql("UPDATE biometrics_meta SET value = '2' WHERE key = 'version'");
     expect(await failure(open())).toMatchObject({ code: "setup", message: expect.stringContaining("newer version") });
+  });
+
+  test("a schema that vanished is not made anew, and no search finds nobody in its place", async () => {
+    const ada = new FaceMaker(1).face();
+    const gallery = await open();
+    await gallery.enroll(ada, { ...SOMEONE, blocklisted: true });
+    await sql("DROP TABLE biometrics_faces, biometrics_meta");
+    expect(await failure(gallery.search(ada, NEAREST))).toMatchObject({ code: "setup" });
+    for (let i = 0; i < 2; i++) {
+      expect(await failure(open())).toMatchObject({
+        code: "setup",
+        message: expect.stringContaining("gone or empty"),
+        next: expect.stringMatching(/gallery check.*\.mark/),
+      });
+    }
+    expect(await sql("SELECT 1 WHERE to_regclass('biometrics_faces') IS NOT NULL")).toEqual([]);
+    // Another machine, which has never seen it, may: then it is not the one from before here.
+    const elsewhere = locateGallery({ dataFolder: await emptyFolder(), galleryUrl: server.url });
+    await (await openGallery({ location: elsewhere, model: MODEL })).close();
+    expect(await failure(open())).toMatchObject({ code: "setup", message: expect.stringContaining("not the one") });
+  });
+
+  test("an embedding that is no unit vector is no stranger", async () => {
+    const ada = new FaceMaker(1).face();
+    const gallery = await open();
+    await gallery.enroll(ada, { ...SOMEONE, blocklisted: true });
+    for (const damage of ["embedding - embedding", "embedding + embedding"]) {
+      await sql(`UPDATE biometrics_faces SET embedding = ${damage}`);
+      const refused = { code: "setup", message: expect.stringContaining("damaged") };
+      expect(await failure(gallery.search(ada, NEAREST))).toMatchObject(refused);
+      expect(await failure(open())).toMatchObject(refused);
+    }
+  });
+
+  test("a gallery from before there were ids is taken over", async () => {
+    await (await open()).enroll(new FaceMaker(1).face(), SOMEONE);
+    await sql("DELETE FROM biometrics_meta WHERE key = 'id'; DROP INDEX biometrics_faces_damaged");
+    dataFolder = await emptyFolder();
+    expect(await (await open()).count()).toBe(1);
+    expect(await (await open()).count()).toBe(1);
   });
 
   test("a label that the database cannot hold is refused, and the gallery goes on", async () => {

@@ -1,18 +1,25 @@
 import { CheckError } from "../../../errors.ts";
 
-const COMPONENTS = 512;
+export const COMPONENTS = 512;
 /** float32 rounding over 512 components stays below 1e-5; a vector that was never normalised is far outside. */
-const LENGTH_TOLERANCE = 1e-3;
+export const LENGTH_TOLERANCE = 1e-3;
+
+export function lengthOf(embedding: Float32Array): number {
+  let squares = 0;
+  for (const component of embedding) squares += component * component;
+  return Math.sqrt(squares);
+}
+
+/** Written so that NaN is none. */
+export function isUnit(embedding: Float32Array): boolean {
+  return Math.abs(lengthOf(embedding) - 1) <= LENGTH_TOLERANCE;
+}
 
 /** A face stored wrong is found by no later search, so what is not an embedding never gets in. */
 export function assertEmbedding(embedding: Float32Array): void {
-  let squares = 0;
-  for (const component of embedding) squares += component * component;
-  // Written so that NaN fails too.
-  const isUnit = Math.abs(Math.sqrt(squares) - 1) <= LENGTH_TOLERANCE;
-  if (embedding.length !== COMPONENTS || !isUnit) {
+  if (embedding.length !== COMPONENTS || !isUnit(embedding)) {
     throw new CheckError("internal", "The face model gave no usable embedding.", {
-      cause: `embedding of ${embedding.length} components and length ${Math.sqrt(squares)}`,
+      cause: `embedding of ${embedding.length} components and length ${lengthOf(embedding)}`,
     });
   }
 }

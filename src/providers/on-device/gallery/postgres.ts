@@ -1,16 +1,21 @@
 import { randomUUID } from "node:crypto";
+import { dirname } from "node:path";
 import type { Pool, PoolClient } from "pg";
+import { diskTrouble, makeDataFolder } from "../../../data-folder.ts";
 import { CheckError } from "../../../errors.ts";
 import type { EnrolledFace } from "../../../provider.ts";
 import { cursorAfter, seqBefore } from "./cursor.ts";
 import { assertEmbedding } from "./embedding.ts";
 import type { Gallery } from "./gallery.ts";
+import { keepMark, type Mark, readMark } from "./mark.ts";
 import { postgresFailure } from "./postgres/failure.ts";
-import { prepareSchema } from "./postgres/schema.ts";
+import { prepareSchema, refuseDamaged } from "./postgres/schema.ts";
 
 export interface PostgresGalleryOptions {
   /** `postgres://`, password and all: it is given to the driver and to nobody else. */
   readonly url: string;
+  /** The file that says on this machine that there is a gallery. */
+  readonly mark: string;
   /** The face model whose embeddings it holds. */
   readonly model: string;
 }
@@ -26,7 +31,38 @@ const BREADTH = 200;
 const COLUMNS = "id, label, vendor_data, blocklisted, enrolled_at";
 
 /** A gallery in a Postgres database with pgvector, for more faces or more machines than one file serves. */
-export async function openPostgresGallery({ url, model }: PostgresGalleryOptions): Promise<Gallery> {
+export async function openPostgresGallery({ url, mark: file, model }: PostgresGalleryOptions): Promise<Gallery> {
+  const pool = await connect(url);
+  try {
+    const mark = await onDisk(prepareMark(file));
+    const id = await inTransaction(pool, (client) => prepareSchema(client, model, mark));
+    await onDisk(keepMark(mark, id));
+  } catch (thrown) {
+    await pool.end();
+    throw thrown;
+  }
+  return galleryOn(pool);
+}
+
+async function prepareMark(file: string): Promise<Mark> {
+  await makeDataFolder(dirname(file));
+  return readMark(file);
+}
+
+function onDisk<T>(work: Promise<T>): Promise<T> {
+  return work.catch((thrown: unknown) => {
+    if (thrown instanceof CheckError) throw thrown;
+    throw (
+      diskTrouble(thrown) ??
+      new CheckError("setup", "The data folder cannot be written.", {
+        cause: thrown,
+        next: "Ask the user to make the data folder (BIOMETRICS_DATA_DIR) a folder that this server may write to, then call again.",
+      })
+    );
+  });
+}
+
+export async function connect(url: string): Promise<Pool> {
   assertSafe(url);
   const { Pool } = await import("pg");
   const pool = new Pool({
@@ -43,13 +79,7 @@ export async function openPostgresGallery({ url, model }: PostgresGalleryOptions
   // by itself, and the next one gets another connection.
   pool.on("error", () => {});
   pool.on("connect", (client) => client.on("error", () => {}));
-  try {
-    await inTransaction(pool, (client) => prepareSchema(client, model));
-  } catch (thrown) {
-    await pool.end();
-    throw thrown;
-  }
-  return galleryOn(pool);
+  return pool;
 }
 
 function galleryOn(pool: Pool): Gallery {
@@ -74,6 +104,7 @@ function galleryOn(pool: Pool): Gallery {
     search(embedding, { minCosine, limit, blocklistedFirst }) {
       return inTransaction(pool, async (client) => {
         assertEmbedding(embedding);
+        await refuseDamaged(client);
         const { rows } = await client.query<NeighbourRow>(SEARCH, [
           vectorOf(embedding),
           minCosine,
@@ -177,7 +208,7 @@ async function countFaces(client: PoolClient): Promise<number> {
 }
 
 /** Settings that hold for the transaction alone: a connection pooler in between may give the next one to somebody else. */
-async function inTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   let client: PoolClient | undefined;
   let failure: CheckError | undefined;
   try {

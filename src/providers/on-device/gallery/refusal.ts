@@ -14,3 +14,10 @@ export function newerVersion(cause: string): CheckError {
     cause,
   });
 }
+
+export function damaged(cause: string): CheckError {
+  return new CheckError("setup", "The face gallery is damaged, or is not a gallery.", { cause, next: RESTORE });
+}
+
+export const RESTORE =
+  "Ask the user to run `biometrics-mcp gallery check`, which says what is damaged, and to put a backup of the gallery back.";

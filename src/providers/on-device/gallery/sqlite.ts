@@ -1,15 +1,17 @@
 import { randomUUID } from "node:crypto";
+import { dirname } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { CheckError } from "../../../errors.ts";
 import type { EnrolledFace } from "../../../provider.ts";
 import { cursorAfter, seqBefore } from "./cursor.ts";
 import { assertEmbedding, bytesOf, signBits } from "./embedding.ts";
 import type { Gallery, Neighbour } from "./gallery.ts";
+import { damaged } from "./refusal.ts";
 import { type DistanceSql, installDistances } from "./sqlite/distance.ts";
 import { type Database, type Driver, loadDriver } from "./sqlite/driver.ts";
-import { isBusy, sqliteFailure } from "./sqlite/failure.ts";
+import { isBusy, openingFailure, sqliteFailure } from "./sqlite/failure.ts";
 import { type GalleryFile, preparePrivateFile } from "./sqlite/files.ts";
-import { prepareDatabase } from "./sqlite/schema.ts";
+import { assertCounts, COUNTS, prepareDatabase } from "./sqlite/schema.ts";
 
 export interface SqliteGalleryOptions {
   readonly file: string;
@@ -34,8 +36,9 @@ const RETRY_MS = 25;
 export async function openSqliteGallery({ file, model, extension = true }: SqliteGalleryOptions): Promise<Gallery> {
   const driver = await loadDriver();
   const place = await preparePrivateFile(file);
-  const database = await connect(driver, { file, model, extension });
+  const { database, id } = await connect(driver, place, { file, model, extension });
   try {
+    await place.keepMark(id);
     const distances = await installDistances(database, extension);
     return galleryOn(database, place, distances);
   } catch (thrown) {
@@ -45,17 +48,16 @@ export async function openSqliteGallery({ file, model, extension = true }: Sqlit
 }
 
 /** Two processes that create the same file at once can be told "busy" at once, without SQLite's own waiting. */
-async function connect(driver: Driver, { file, model, extension }: Required<SqliteGalleryOptions>): Promise<Database> {
+async function connect(driver: Driver, place: GalleryFile, { file, model, extension }: Required<SqliteGalleryOptions>) {
   const deadline = performance.now() + OPEN_WAIT_MS;
   for (;;) {
     let database: Database | undefined;
     try {
       database = new driver.DatabaseSync(file, { allowExtension: extension });
-      prepareDatabase(database, model);
-      return database;
+      return { database, id: prepareDatabase(database, model, place.mark) };
     } catch (thrown) {
       database?.close();
-      if (!isBusy(thrown) || performance.now() > deadline) throw sqliteFailure(thrown);
+      if (!isBusy(thrown) || performance.now() > deadline) throw await openingFailure(thrown, dirname(file));
       await setTimeout(RETRY_MS * (0.5 + Math.random()));
     }
   }
@@ -68,7 +70,8 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
   const insertBits = database.prepare("INSERT INTO face_bits (seq, b) VALUES (?, ?)");
   const deleteFace = database.prepare("DELETE FROM faces WHERE id = ?");
   const pageBefore = database.prepare(`SELECT seq, ${COLUMNS} FROM faces WHERE seq < ? ORDER BY seq DESC LIMIT ?`);
-  const countFaces = database.prepare("SELECT count(*) AS total FROM faces");
+  const countFaces = database.prepare(COUNTS);
+  const count = database.prepare("UPDATE meta SET value = CAST(value + ? AS INTEGER) WHERE key = 'faces'");
   const isLarge = database.prepare(`SELECT 1 FROM face_bits LIMIT 1 OFFSET ${EXACT_UP_TO}`);
   const searchAll = database.prepare(searchSql("faces", distances));
   const searchNear = database.prepare(searchSql(prefilterSql(distances), distances));
@@ -77,22 +80,31 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
   /** Removed faces may still be in the files, because another process was reading when they were to be overwritten. */
   let owesErasure = place.hasLog;
 
-  /** Moves the log into the database, where removed faces are zeroes, and empties it. Never waits for other processes. */
+  /**
+   * Moves the log into the database, where removed faces are zeroes, and empties it. Never waits for other processes,
+   * and is owed until it succeeds: a disk that is full is no reason to answer nothing.
+   */
   function erase(): void {
     if (!owesErasure || !database.isOpen) return;
-    database.exec("PRAGMA busy_timeout = 0");
     try {
+      database.exec("PRAGMA busy_timeout = 0");
       owesErasure = truncateLog.get()?.busy !== 0;
-    } catch (thrown) {
-      if (!isBusy(thrown)) throw thrown;
+    } catch {
+      // Busy, or a fault that the work itself will meet.
     } finally {
       database.exec("PRAGMA busy_timeout = 10000");
     }
   }
 
+  function total(): number {
+    const counts = countFaces.get();
+    assertCounts(counts);
+    return counts.faces;
+  }
+
   async function assertInPlace(): Promise<void> {
     if (await place.isInPlace()) return;
-    throw new CheckError("setup", "The face gallery was moved or deleted while this server was using it.", {
+    throw new CheckError("setup", "The face gallery was moved, deleted or cut short while this server was using it.", {
       next: "Ask the user to restart this server.",
     });
   }
@@ -114,6 +126,7 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
             bytesOf(embedding),
           );
           insertBits.run(lastInsertRowid, signBits(embedding));
+          count.run(1);
         });
         return face;
       });
@@ -121,10 +134,12 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
 
     async search(embedding, { minCosine, limit, blocklistedFirst }) {
       assertEmbedding(embedding);
+      await assertInPlace();
       return attempt(() => {
         erase();
+        total(); // of faces that were lost, none is found
         const query = { query: bytesOf(embedding), minCosine, limit, blocklistedFirst: Number(blocklistedFirst) };
-        const rows: NeighbourRow[] =
+        const rows: readonly (NeighbourRow | DamagedRow)[] =
           isLarge.get() === undefined
             ? searchAll.all(query)
             : searchNear.all({ ...query, bits: signBits(embedding), breadth: PREFILTER_BREADTH });
@@ -134,13 +149,14 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
 
     async list({ limit, cursor }) {
       const before = seqBefore(cursor);
+      await assertInPlace();
       return attempt(() => {
         erase();
         const rows: FaceRow[] = pageBefore.all(before, limit + 1);
         const last = rows.length > limit ? rows[limit - 1] : undefined;
         return {
           faces: rows.slice(0, limit).map(faceOf),
-          total: Number(countFaces.get()?.total),
+          total: total(),
           nextCursor: last === undefined ? null : cursorAfter(last.seq),
         };
       });
@@ -150,22 +166,27 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
       await assertInPlace();
       const removed = attempt(() => {
         erase();
-        return deleteFace.run(id).changes > 0;
+        return inTransaction(database, () => {
+          const { changes } = deleteFace.run(id);
+          count.run(-Number(changes));
+          return changes > 0;
+        });
       });
       if (!removed) return { removed: false, erased: false };
       owesErasure = true;
       const deadline = performance.now() + ERASE_WAIT_MS;
       for (;;) {
-        attempt(erase);
+        erase();
         if (!owesErasure || performance.now() > deadline) return { removed, erased: !owesErasure };
         await setTimeout(RETRY_MS);
       }
     },
 
     async count() {
+      await assertInPlace();
       return attempt(() => {
         erase();
-        return Number(countFaces.get()?.total);
+        return total();
       });
     },
 
@@ -195,7 +216,8 @@ function prefilterSql({ hamming }: DistanceSql): string {
  * CROSS JOIN keeps the planner from reading every face to join a few.
  *
  * `chosen` keeps the nearest blocklisted face even when `limit` others are nearer: a caller that looks for it must not
- * take a crowded first page for an empty blocklist.
+ * take a crowded first page for an empty blocklist. A face without a usable embedding comes before all others: nobody
+ * knows whose it was.
  */
 function searchSql(candidates: string, { cosine }: DistanceSql): string {
   return `
@@ -203,11 +225,11 @@ function searchSql(candidates: string, { cosine }: DistanceSql): string {
     ranked AS (
       SELECT seq, blocklisted, cosine, count(*) OVER () AS total,
         row_number() OVER (PARTITION BY blocklisted ORDER BY cosine DESC, seq) AS place
-      FROM scored WHERE cosine >= :minCosine
+      FROM scored WHERE cosine >= :minCosine OR cosine IS NULL
     ),
     chosen AS (
       SELECT seq, cosine, total FROM ranked
-      ORDER BY blocklisted AND (:blocklistedFirst OR place = 1) DESC, cosine DESC, seq LIMIT :limit
+      ORDER BY cosine IS NULL DESC, blocklisted AND (:blocklistedFirst OR place = 1) DESC, cosine DESC, seq LIMIT :limit
     )
     SELECT ${COLUMNS}, cosine, total FROM chosen CROSS JOIN faces USING (seq)
     ORDER BY :blocklistedFirst AND blocklisted DESC, cosine DESC, seq`;
@@ -227,6 +249,12 @@ interface NeighbourRow extends FaceRow {
   readonly total: number;
 }
 
+/** Its embedding is none. */
+interface DamagedRow extends FaceRow {
+  readonly cosine: null;
+  readonly total: number;
+}
+
 function faceOf(row: FaceRow): EnrolledFace {
   return {
     id: row.id,
@@ -237,15 +265,17 @@ function faceOf(row: FaceRow): EnrolledFace {
   };
 }
 
-function neighbourOf(row: NeighbourRow): Neighbour {
+function neighbourOf(row: NeighbourRow | DamagedRow): Neighbour {
+  if (row.cosine === null) throw damaged(`the embedding of face ${row.id}`);
   return { ...faceOf(row), cosine: row.cosine };
 }
 
-function inTransaction(database: Database, work: () => void): void {
+function inTransaction<T>(database: Database, work: () => T): T {
   database.exec("BEGIN IMMEDIATE");
   try {
-    work();
+    const result = work();
     database.exec("COMMIT");
+    return result;
   } catch (thrown) {
     if (database.isTransaction) database.exec("ROLLBACK");
     throw thrown;

@@ -1,4 +1,5 @@
 import { CheckError, type FailureCode } from "../../../../errors.ts";
+import { RESTORE } from "../refusal.ts";
 
 interface Explanation {
   readonly code: FailureCode;
@@ -27,9 +28,14 @@ const BY_STATE: Readonly<Record<string, Explanation>> = {
     message: "The database of the face gallery only reads: it may be a replica.",
     next: CHECK_URL,
   },
-  "53100": {
+  "42P01": {
     code: "setup",
-    message: "The disk of the gallery's database is full; nothing was stored.",
+    message: "The tables of the face gallery are gone from its database.",
+    next: RESTORE,
+  },
+  "53100": {
+    code: "unavailable",
+    message: "The disk of the gallery's database is full; nothing was stored or removed.",
     next: "Ask the user to have their database administrator free space, then call again.",
   },
   "57014": { code: "unavailable", message: "The database of the face gallery took too long." },

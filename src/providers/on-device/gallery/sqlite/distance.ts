@@ -1,25 +1,36 @@
+import { COMPONENTS, isUnit, LENGTH_TOLERANCE, lengthOf } from "../embedding.ts";
 import type { Database } from "./driver.ts";
 
 /** SQL expressions over the columns `b` and `embedding` and the parameters `:bits` and `:query`. */
 export interface DistanceSql {
   /** How many of the 512 signs differ. */
   readonly hamming: string;
-  /** Cosine of the two embeddings, -1..1. */
+  /** Cosine of the two embeddings, -1..1; NULL where the stored one is no unit vector, and so no embedding. */
   readonly cosine: string;
+  /** Of the stored embedding; NULL where it has not 512 components. */
+  readonly length: string;
 }
+
+const BYTES = COMPONENTS * Float32Array.BYTES_PER_ELEMENT;
 
 /** The sqlite-vec extension where this platform has one, else the same two distances in JavaScript: slower, same answers. */
 export async function installDistances(database: Database, extension: boolean): Promise<DistanceSql> {
   if (extension && (await loadExtension(database))) {
+    const length = `CASE WHEN length(embedding) = ${BYTES} THEN vec_distance_l2(embedding, zeroblob(${BYTES})) END`;
     return {
       hamming: "vec_distance_hamming(vec_bit(b), vec_bit(:bits))",
       // Of unit vectors; the extension computes the Euclidean distance with vector instructions, and the cosine without.
-      cosine: "(1 - power(vec_distance_l2(embedding, :query), 2) / 2)",
+      cosine: `CASE WHEN abs(${length} - 1) <= ${LENGTH_TOLERANCE}
+        THEN 1 - power(vec_distance_l2(embedding, :query), 2) / 2 END`,
+      length: `(${length})`,
     };
   }
   database.function("js_hamming", { deterministic: true }, hammingDistance);
   database.function("js_cosine", { deterministic: true }, cosine);
-  return { hamming: "js_hamming(b, :bits)", cosine: "js_cosine(embedding, :query)" };
+  database.function("js_length", { deterministic: true }, (stored: Uint8Array) => {
+    return stored.byteLength === BYTES ? lengthOf(floatsOf(stored)) : null;
+  });
+  return { hamming: "js_hamming(b, :bits)", cosine: "js_cosine(embedding, :query)", length: "js_length(embedding)" };
 }
 
 async function loadExtension(database: Database): Promise<boolean> {
@@ -45,20 +56,14 @@ function hammingDistance(a: Uint8Array, b: Uint8Array): number {
   return distance;
 }
 
-function cosine(a: Uint8Array, b: Uint8Array): number {
-  const x = floatsOf(a);
-  const y = floatsOf(b);
+function cosine(stored: Uint8Array, query: Uint8Array): number | null {
+  if (stored.byteLength !== BYTES) return null;
+  const x = floatsOf(stored);
+  const y = floatsOf(query);
+  if (!isUnit(x)) return null;
   let dot = 0;
-  let xx = 0;
-  let yy = 0;
-  for (let i = 0; i < x.length; i++) {
-    const xi = x[i] ?? 0;
-    const yi = y[i] ?? 0;
-    dot += xi * yi;
-    xx += xi * xi;
-    yy += yi * yi;
-  }
-  return dot / Math.sqrt(xx * yy);
+  for (let i = 0; i < COMPONENTS; i++) dot += (x[i] ?? 0) * (y[i] ?? 0);
+  return dot;
 }
 
 function floatsOf(blob: Uint8Array): Float32Array {

@@ -1,4 +1,8 @@
+import { access, constants, open } from "node:fs/promises";
+import { diskTrouble } from "../../../../data-folder.ts";
+import { errnoOf } from "../../../../errno.ts";
 import { CheckError, type FailureCode } from "../../../../errors.ts";
+import { damaged, RESTORE } from "../refusal.ts";
 
 interface Explanation {
   readonly code: FailureCode;
@@ -16,21 +20,7 @@ const NOT_WRITABLE = {
   message: "The face gallery in the data folder cannot be written.",
   next: "Ask the user to make the data folder (BIOMETRICS_DATA_DIR) and the files in it writable for this server's user, then restart this server.",
 } as const satisfies Explanation;
-const DISK_FULL = {
-  code: "setup",
-  message: "The disk of the data folder is full; nothing was stored.",
-  next: "Ask the user to free space on the disk of the data folder (BIOMETRICS_DATA_DIR), then call again.",
-} as const satisfies Explanation;
-const DAMAGED = {
-  code: "setup",
-  message: "The face gallery in the data folder is damaged or is not a gallery.",
-  next: "Ask the user to put a backup of the gallery back, or to move its files out of the data folder (BIOMETRICS_DATA_DIR) and enrol the faces anew, then restart this server.",
-} as const satisfies Explanation;
-const DISK_FAILED = {
-  code: "setup",
-  message: "The disk of the data folder failed to read or write the face gallery.",
-  next: "Ask the user to check the disk of the data folder (BIOMETRICS_DATA_DIR): it must be local and have free space.",
-} as const satisfies Explanation;
+const DAMAGED = { code: "setup", message: damaged("").message, next: RESTORE } as const satisfies Explanation;
 const BUSY = {
   code: "unavailable",
   message: "Another program keeps the face gallery locked.",
@@ -42,42 +32,47 @@ const BY_RESULT: Readonly<Record<number, Explanation>> = {
   5: BUSY,
   6: BUSY, // SQLITE_LOCKED
   8: NOT_WRITABLE, // SQLITE_READONLY
-  10: DISK_FAILED, // SQLITE_IOERR
   11: DAMAGED, // SQLITE_CORRUPT
-  13: DISK_FULL,
   14: CANNOT_OPEN, // SQLITE_CANTOPEN
   26: DAMAGED, // SQLITE_NOTADB
 };
 
-const BY_ERRNO: Readonly<Record<string, Explanation>> = {
-  EACCES: NOT_WRITABLE,
-  EPERM: NOT_WRITABLE,
-  EROFS: NOT_WRITABLE,
-  ENOSPC: DISK_FULL,
-  EDQUOT: DISK_FULL,
-};
+/** Those that the system has a name for. */
+const ERRNO_OF: Readonly<Record<number, string>> = { 10: "EIO", 13: "ENOSPC" };
+
+const BY_ERRNO: Readonly<Record<string, Explanation>> = { EACCES: NOT_WRITABLE, EPERM: NOT_WRITABLE };
 
 /** What SQLite threw, in our words: its own hold file names and SQL. */
 export function sqliteFailure(thrown: unknown): CheckError {
   const result = resultOf(thrown);
-  const explanation = result === undefined ? undefined : BY_RESULT[result];
-  return explanation === undefined ? CheckError.from(thrown) : asCheckError(explanation, thrown);
+  if (result === undefined) return CheckError.from(thrown);
+  const explanation = BY_RESULT[result];
+  if (explanation !== undefined) return asCheckError(explanation, thrown);
+  return diskTrouble(thrown, ERRNO_OF[result]) ?? CheckError.from(thrown);
+}
+
+/** The same of a gallery that could not be opened: SQLite does not say why, its folder does. */
+export async function openingFailure(thrown: unknown, folder: string): Promise<CheckError> {
+  const result = resultOf(thrown);
+  if (result === undefined || BY_RESULT[result]?.message === DAMAGED.message) return sqliteFailure(thrown);
+  try {
+    await (await open(folder)).close();
+    await access(folder, constants.W_OK);
+    return sqliteFailure(thrown);
+  } catch (cause) {
+    return diskTrouble(cause) ?? sqliteFailure(thrown);
+  }
 }
 
 /** What the file system threw while the gallery's files were prepared. */
 export function fileFailure(thrown: unknown): CheckError {
   if (thrown instanceof CheckError) return thrown;
-  const errno = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
-  return asCheckError(BY_ERRNO[errno] ?? CANNOT_OPEN, thrown);
+  return diskTrouble(thrown) ?? asCheckError(BY_ERRNO[errnoOf(thrown) ?? ""] ?? CANNOT_OPEN, thrown);
 }
 
 export function isBusy(thrown: unknown): boolean {
   const result = resultOf(thrown);
   return result !== undefined && BY_RESULT[result] === BUSY;
-}
-
-export function damaged(cause: string): CheckError {
-  return asCheckError(DAMAGED, cause);
 }
 
 /** The built-in and the package both give `errcode`, with the extended code in its upper bytes. */

@@ -1,43 +1,57 @@
-import { closeSync, openSync, type Stats } from "node:fs";
-import { mkdir, stat } from "node:fs/promises";
-import { platform } from "node:os";
+import { closeSync, openSync } from "node:fs";
 import { dirname } from "node:path";
-import { CheckError } from "../../../../errors.ts";
+import { makeDataFolder, refuseIrregular, refuseShared, statIfThere } from "../../../../data-folder.ts";
+import { errnoOf } from "../../../../errno.ts";
+import { keepMark, lost, type Mark, readMark } from "../mark.ts";
 import { fileFailure } from "./failure.ts";
 
-const OTHERS = 0o077;
-/** SQLite's companions of a database. They take its mode, but an older file may have been left with another. */
-const SUFFIXES = ["", "-wal", "-shm"] as const;
-
 export interface GalleryFile {
+  readonly mark: Mark;
   /** The write-ahead log was left with content, by a crash or by a process still at work: it may hold removed faces. */
   readonly hasLog: boolean;
-  /** Does the name still lead to the file that was prepared? Else what is stored now goes with the deleted file. */
+  /** Does the name still lead to the file that was prepared, all of it? Else what is stored now goes with the deleted file. */
   isInPlace(): Promise<boolean>;
+  /** Remembers the id of the gallery in the file. @throws CheckError `setup` where it was another */
+  keepMark(id: string): Promise<void>;
 }
 
-/** Makes the folder and the file when they are missing, and refuses files that other users can read. */
+/** SQLite's companions of a database take its mode, but an older file may have been left with another. */
+export const partsOf = (file: string) => ["", "-wal", "-shm", ".mark"].map((suffix) => file + suffix);
+
+/** Makes the folder and the file where there has never been one, and refuses files that other users can read. */
 export async function preparePrivateFile(file: string): Promise<GalleryFile> {
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    createPrivate(file);
-    const { dev, ino } = await stat(file);
-    const parts = await Promise.all(SUFFIXES.map((suffix) => statIfThere(file + suffix)));
-    if (platform() !== "win32" && parts.some((part) => part !== undefined && (part.mode & OTHERS) !== 0)) {
-      throw new CheckError("setup", "Other users of this machine have access to the face gallery in the data folder.", {
-        next: 'Ask the user to run `chmod -R go-rwx "<the data folder>"` (BIOMETRICS_DATA_DIR), then to restart this server.',
-      });
-    }
+    await makeDataFolder(dirname(file));
+    const before = await lookAt(file);
+    const mark = await readMark(`${file}.mark`);
+    if (mark.id !== undefined && !before[file]?.size) throw lost(mark);
+    if (before[file] === undefined) createPrivate(file);
+    const found = await statIfThere(file);
+    let size = found?.size ?? 0n;
     return {
-      hasLog: (parts[1]?.size ?? 0) > 0,
+      mark,
+      hasLog: (before[`${file}-wal`]?.size ?? 0n) > 0n,
       async isInPlace() {
         const now = await statIfThere(file);
-        return now !== undefined && now.dev === dev && now.ino === ino;
+        const isWhole = now !== undefined && now.size >= size; // it never shrinks by itself
+        if (isWhole) size = now.size;
+        return isWhole && now.dev === found?.dev && now.ino === found.ino;
       },
+      keepMark: (id) => keepMark(mark, id).catch(rethrow),
     };
   } catch (thrown) {
-    throw fileFailure(thrown);
+    return rethrow(thrown);
   }
+}
+
+/** @throws CheckError `setup` where one of the gallery's files is no file, or other users have access to it. */
+export async function lookAt(file: string) {
+  const parts = partsOf(file);
+  const stats = await Promise.all(parts.map(statIfThere));
+  for (const [i, part] of parts.entries()) refuseIrregular(part, stats[i]);
+  const found = Object.fromEntries(parts.map((part, i) => [part, stats[i]]));
+  refuseShared(found);
+  return found;
 }
 
 /**
@@ -48,19 +62,10 @@ function createPrivate(file: string): void {
   try {
     closeSync(openSync(file, "ax", 0o600));
   } catch (thrown) {
-    if (!hasCode(thrown, "EEXIST")) throw thrown;
+    if (errnoOf(thrown) !== "EEXIST") throw thrown;
   }
 }
 
-async function statIfThere(file: string): Promise<Stats | undefined> {
-  try {
-    return await stat(file);
-  } catch (thrown) {
-    if (hasCode(thrown, "ENOENT")) return undefined;
-    throw thrown;
-  }
-}
-
-function hasCode(thrown: unknown, code: string): boolean {
-  return thrown instanceof Error && "code" in thrown && thrown.code === code;
+function rethrow(thrown: unknown): never {
+  throw fileFailure(thrown);
 }

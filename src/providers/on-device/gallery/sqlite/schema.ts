@@ -1,11 +1,13 @@
+import { randomUUID } from "node:crypto";
 import { CheckError } from "../../../../errors.ts";
-import { newerVersion, otherModel } from "../refusal.ts";
+import { lost, type Mark, replaced } from "../mark.ts";
+import { damaged, newerVersion, otherModel } from "../refusal.ts";
 import type { Database } from "./driver.ts";
-import { damaged } from "./failure.ts";
 
 /** "face" in ASCII: tells a gallery from another program's database. */
 const APPLICATION_ID = 0x66616365;
-const VERSION = 1;
+/** 1 had neither an id nor a count of its faces. */
+const VERSION = 2;
 
 const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -24,11 +26,14 @@ const TABLES = `
   PRAGMA user_version = ${VERSION};
 `;
 
-/** Readies a connection, and makes the tables in a new file. Throws what SQLite throws when another process is doing the same. */
-export function prepareDatabase(database: Database, model: string): void {
+/**
+ * Readies a connection, and makes the tables where there has never been a gallery. Returns the gallery's id. Throws what
+ * SQLite throws when another process is doing the same.
+ */
+export function prepareDatabase(database: Database, model: string, mark: Mark): string {
   database.exec("PRAGMA busy_timeout = 10000");
-  // Before anything is written: a newer program's file must stay as it is.
-  isNew(database);
+  // Before anything is written: the file of a newer program, or of nobody, must stay as it is.
+  refuseUnmarked(versionOf(database), mark);
   // A page of the default size holds one embedding and wastes half; it can be chosen only while the file is empty.
   database.exec("PRAGMA page_size = 16384");
   const mode = database.prepare("PRAGMA journal_mode = WAL").get();
@@ -42,18 +47,31 @@ export function prepareDatabase(database: Database, model: string): void {
   database.exec(
     "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY",
   );
-  createTables(database, model);
+  makeTables(database, model, mark);
   refuseOtherModel(database, model);
+  assertWhole(database);
+  return readMeta(database, "id");
 }
 
-function createTables(database: Database, model: string): void {
-  if (!isNew(database)) return;
+function refuseUnmarked(version: number, mark: Mark): void {
+  if (mark.id === undefined) return;
+  if (version === 0) throw lost(mark);
+  if (version < VERSION) throw replaced(mark, `a gallery of version ${version}`);
+}
+
+function makeTables(database: Database, model: string, mark: Mark): void {
+  if (versionOf(database) === VERSION) return;
   database.exec("BEGIN IMMEDIATE");
   try {
     // Asked again now that no other process can answer it differently.
-    if (isNew(database)) {
-      database.exec(TABLES);
-      database.prepare("INSERT INTO meta VALUES ('model', ?)").run(model);
+    const version = versionOf(database);
+    refuseUnmarked(version, mark);
+    if (version === 0) database.exec(TABLES);
+    const insert = database.prepare("INSERT INTO meta VALUES (?, ?)");
+    if (version === 0) insert.run("model", model);
+    if (version < VERSION) {
+      insert.run("id", randomUUID());
+      database.exec(`INSERT INTO meta SELECT 'faces', count(*) FROM faces; PRAGMA user_version = ${VERSION}`);
     }
     database.exec("COMMIT");
   } catch (thrown) {
@@ -62,23 +80,52 @@ function createTables(database: Database, model: string): void {
   }
 }
 
-function isNew(database: Database): boolean {
+/** 0: a file without anything in it. */
+export function versionOf(database: Database): number {
   const { application, version, objects } = database
     .prepare(
       `SELECT application_id AS application, user_version AS version, (SELECT count(*) FROM sqlite_schema) AS objects
        FROM pragma_application_id, pragma_user_version`,
     )
     .get();
-  if (application === 0 && version === 0 && objects === 0) return true;
+  if (application === 0 && version === 0 && objects === 0) return 0;
   if (application !== APPLICATION_ID) throw damaged(`application id ${application}`);
-  if (version > VERSION) {
-    throw newerVersion(`schema version ${version}`);
-  }
-  return false;
+  if (version > VERSION) throw newerVersion(`schema version ${version}`);
+  return version;
+}
+
+function readMeta(database: Database, key: "id" | "model"): string {
+  const stored = database.prepare("SELECT value FROM meta WHERE key = ?").get(key);
+  if (stored === undefined) throw damaged(`no ${key}`);
+  return stored.value;
 }
 
 function refuseOtherModel(database: Database, model: string): void {
-  const stored = database.prepare("SELECT value FROM meta WHERE key = 'model'").get();
-  if (stored === undefined) throw damaged("no model");
-  if (stored.value !== model) throw otherModel(`made with ${stored.value}, opened with ${model}`);
+  const stored = readMeta(database, "model");
+  if (stored !== model) throw otherModel(`made with ${stored}, opened with ${model}`);
+}
+
+/** One statement, so that no other process can enrol in between. `counted`: by every enrolment and removal. */
+export const COUNTS = `
+  SELECT (SELECT count(*) FROM faces) AS faces, (SELECT count(*) FROM face_bits) AS bits,
+    (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'faces') AS counted`;
+
+export interface Counts {
+  readonly faces: number;
+  readonly bits: number;
+  readonly counted: number | null;
+}
+
+/** Faces that went other than by remove_face, from the blocklist say, would be approved. */
+export function assertCounts({ faces, bits, counted }: Counts): void {
+  if (faces !== counted || faces !== bits) throw damaged(`${faces} faces, ${bits} sign bits, ${counted} counted`);
+}
+
+/** What a prefilter could never find: no face has only negative components. */
+export const BLANK_BITS = "SELECT count(*) AS blank FROM face_bits WHERE length(b) <> 64 OR b = zeroblob(64)";
+
+function assertWhole(database: Database): void {
+  assertCounts(database.prepare(COUNTS).get());
+  const { blank } = database.prepare(BLANK_BITS).get();
+  if (blank !== 0) throw damaged(`${blank} faces without sign bits`);
 }

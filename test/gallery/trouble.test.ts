@@ -1,0 +1,53 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
+import { temporaryFolder } from "../support/clients.ts";
+import { FaceMaker, MODEL } from "./faces.ts";
+import { emptyFolder } from "./folders.ts";
+
+const CHILD = fileURLToPath(new URL("child.ts", import.meta.url));
+
+/** A shell in which `$folder` is a disk of 1 MB of its own; undefined where this user cannot have one. */
+function onSmallDisk(script: string) {
+  const args = ["-rm", "bash", "-ec", `mount -t tmpfs -o size=1m,mode=700 tmpfs "$folder"; ${script}`];
+  return (folder: string) => {
+    const env = { ...process.env, folder, node: process.execPath, child: CHILD };
+    return spawnSync("unshare", args, { encoding: "utf8", env });
+  };
+}
+const hasSmallDisk = onSmallDisk("echo yes")(temporaryFolder("disk-")).stdout === "yes\n";
+
+test.skipIf(!hasSmallDisk)("a full disk: nothing was stored or removed, and it may be tried again", async () => {
+  const { stdout, stderr } = onSmallDisk('"$node" --import tsx "$child" full "$folder/gallery.sqlite"')(
+    await emptyFolder(),
+  );
+  expect(stdout.trim().split("\n"), stderr).toEqual([
+    "enroll: unavailable true The disk of the data folder is full; nothing was stored or removed.",
+    "remove: unavailable true The disk of the data folder is full; nothing was stored or removed.",
+    "search: 1",
+    "with space again: true",
+  ]);
+});
+
+test.skipIf(!hasSmallDisk)("a disk that is read-only", async () => {
+  const script = 'mount -o remount,ro "$folder"; "$node" --import tsx "$child" tell "$folder/gallery.sqlite"';
+  const { stdout } = onSmallDisk(script)(await emptyFolder());
+  expect(stdout).toBe(
+    "refused unavailable: The disk of the data folder is read-only; nothing was stored or removed.\n",
+  );
+});
+
+test.skipIf(process.platform === "win32")(
+  "without file descriptors a gallery is unavailable, and then again not",
+  async () => {
+    const file = join(await emptyFolder(), "gallery.sqlite");
+    const gallery = await openSqliteGallery({ file, model: MODEL });
+    await gallery.enroll(new FaceMaker(1).face(), { label: "Ada", vendorData: null, blocklisted: false });
+    await gallery.close();
+    const script = 'ulimit -n 60; exec "$0" --import tsx "$1" descriptors "$2"';
+    const { stdout, stderr } = spawnSync("bash", ["-c", script, process.execPath, CHILD, file], { encoding: "utf8" });
+    expect(stdout.trim().split("\n"), stderr).toEqual(["open: unavailable true", "afterwards: 1"]);
+  },
+);

@@ -9,7 +9,8 @@ const sources = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((
 /** What each part may import of ours: a line may only name what stands above it. */
 const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^(errors|warnings|untrusted|skills|secret|credentials-format)\.ts$/, /^$/],
-  [/^(image|config)\.ts$/, /^errors\.ts$/],
+  [/^(config|errno)\.ts$/, /^errors\.ts$/],
+  [/^image\.ts$/, /^(errno|errors)\.ts$/],
   [/^credentials\.ts$/, /^(errors|credentials-format)\.ts$/],
   [/^(log|prompts)\.ts$/, /^untrusted\.ts$/],
   [/^provider\.ts$/, /^(errors|warnings|image)\.ts$/],

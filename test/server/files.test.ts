@@ -210,6 +210,7 @@ describe("the data folder inside of a folder that may be read", () => {
       const { status, stderr } = spawnSync(process.execPath, [MAIN, "check-liveness", join(folder, name)], {
         env,
         encoding: "utf8",
+        timeout: 10_000,
       });
       expect(status).toBe(1);
       expect(stderr).toMatch(/\[path_refused\].*data folder/s);

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 
-const BENCHES = ["startup", "didit", "on-device", "verify-person", "gallery"];
+const BENCHES = ["startup", "didit", "peer", "on-device", "verify-person", "gallery"];
 
 for (const name of BENCHES) {
   const { status } = spawnSync(process.execPath, ["--import", "tsx", resolve(import.meta.dirname, `${name}.ts`)], {

@@ -15,6 +15,7 @@ export interface App extends Deps {
 /** Puts a running program together. `folders`: what its caller may have read, other than the configured ones. */
 export function openApp(config: Config, folders: Folders = config.imageFolders): App {
   const providers = openProviders(config);
+  const allowed = { folders, dataFolder: config.dataFolder };
   return {
     version: VERSION,
     provider: () => providers.current(),
@@ -22,8 +23,8 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       const { name, reason, apiKey } = await providers.choose();
       return { name, reason, apiKey: apiKey === undefined ? null : endOf(apiKey) };
     },
-    loadImage: (path, limits) => loadImage(path, folders, limits),
-    loadFile: (path, limits) => readLocalFile(path, folders, limits),
+    loadImage: (path, limits) => loadImage(path, allowed, limits),
+    loadFile: (path, limits) => readLocalFile(path, allowed, limits),
     linkface: () => providers.linkface(),
     account: () => providers.account(),
     folders: () =>

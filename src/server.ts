@@ -126,7 +126,8 @@ function bounded(deps: Deps, load: Load): Deps {
 
 /** Loaded at the first call: a host that only lists the tools does not wait for them. */
 async function toolOf(name: string): Promise<Tool> {
-  const { TOOLS } = await import("./tools/index.ts");
+  // What shows the result too: a failed import is remembered for ever, and descriptors may run out while a call waits.
+  const [{ TOOLS }] = await Promise.all([import("./tools/index.ts"), import("./render.ts")]);
   const tool = TOOLS.find((it) => it.name === name);
   if (tool === undefined) throw new CheckError("internal", "The list of tools is out of date.");
   return tool;

@@ -1,7 +1,8 @@
 import { execFileSync, spawn } from "node:child_process";
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
+import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
@@ -16,8 +17,19 @@ const LIMITS: ImageLimits = {
 
 const root = temporaryFolder("in-");
 const outside = temporaryFolder("out-");
-const load = (path: string, folders: Folders = [root], limits = LIMITS) => loadImage(path, folders, limits);
+const data = join(outside, "data");
+const load = (path: string, folders: Folders = [root], limits = LIMITS, dataFolder = data) =>
+  loadImage(path, { folders, dataFolder }, limits);
 const canvas = () => sharp({ create: { width: 40, height: 30, channels: 3, background: "#a05030" } });
+
+/** Of a PNG. */
+function chunk(type: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type), data]);
+  const [length, check] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32BE(data.length);
+  check.writeUInt32BE(crc32(body));
+  return Buffer.concat([length, body, check]);
+}
 
 beforeAll(async () => {
   const jpeg = await canvas().jpeg().toBuffer();
@@ -37,6 +49,17 @@ beforeAll(async () => {
   writeFileSync(join(root, "a.heif"), Buffer.from("\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "latin1"));
   writeFileSync(join(root, "a.bmp"), Buffer.concat([Buffer.from("BM"), Buffer.alloc(60)]));
   writeFileSync(join(root, "a.pdf"), "%PDF-1.7\n%%EOF");
+  writeFileSync(join(root, "a.jls"), Buffer.from("\xff\xd8\xff\xf7\0\x0b\x08\0\x1e\0\x28", "latin1"));
+  writeFileSync(join(root, "a.cr2"), Buffer.from("II*\0\x10\0\0\0CR\x02\0\0\0\0\0", "latin1"));
+  const [start, rest] = [
+    (await canvas().png().toBuffer()).subarray(0, 33),
+    (await canvas().png().toBuffer()).subarray(33),
+  ];
+  const animation = chunk("acTL", Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]));
+  writeFileSync(join(root, "animated.png"), Buffer.concat([start, animation, rest]));
+  const text = chunk("tEXt", Buffer.from("Comment\0IDAT"));
+  writeFileSync(join(root, "hidden-animation.png"), Buffer.concat([start, text, animation, rest]));
+  writeFileSync(join(root, "comment.png"), Buffer.concat([start, chunk("tEXt", Buffer.from("Comment\0acTL")), rest]));
   writeFileSync(join(root, "a.svg"), '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>');
   writeFileSync(join(root, "xml.svg"), '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>');
   writeFileSync(join(root, "text.jpg"), "hello");
@@ -58,6 +81,7 @@ describe("what is read", () => {
     ["photo.webp", "image/webp"],
     ["photo.tiff", "image/tiff"],
     ["really-png.jpg", "image/png"],
+    ["comment.png", "image/png"],
     ["no-extension", "image/jpeg"],
     ["with space é.jpg", "image/jpeg"],
     ["..odd.jpg", "image/jpeg"],
@@ -149,20 +173,64 @@ describe("what is refused as a path", () => {
   });
 });
 
+describe("nothing of the data folder is read", () => {
+  const allowed = temporaryFolder("allowed-");
+  const keys = join(allowed, "sub", "data");
+  const linked = join(allowed, "linked.jpg");
+  const answer = (path: string, folders: Folders) =>
+    load(path, folders, LIMITS, keys).then(
+      () => "read",
+      (error: CheckError) => error.code,
+    );
+  beforeAll(async () => {
+    mkdirSync(join(keys, "deeper"), { recursive: true });
+    const jpeg = await canvas().jpeg().toBuffer();
+    for (const path of [join(keys, "a.jpg"), join(keys, "deeper", "a.jpg"), join(allowed, "sub", "data-not.jpg")]) {
+      writeFileSync(path, jpeg);
+    }
+    linkSync(join(keys, "a.jpg"), linked);
+    linkSync(join(allowed, "sub", "data-not.jpg"), join(allowed, "twice.jpg"));
+    symlinkSync(keys, join(allowed, "link"));
+    symlinkSync(join(keys, "a.jpg"), join(allowed, "link.jpg"));
+  });
+
+  test.each<[string, string]>([
+    ["by its path", join(keys, "a.jpg")],
+    ["further down", join(keys, "deeper", "a.jpg")],
+    ["by a link to it", join(allowed, "link.jpg")],
+    ["by a link to the folder", join(allowed, "link", "a.jpg")],
+    ["by a hard link", linked],
+    ["the folder itself", keys],
+  ])("%s", async (_what, path) => {
+    expect(await answer(path, [allowed])).toBe("path_refused");
+    expect(await answer(path, [keys, allowed])).toBe("path_refused");
+    expect(await answer(path, "anywhere")).toBe("path_refused");
+  });
+
+  test("what lies beside it is", async () => {
+    for (const name of ["sub/data-not.jpg", "twice.jpg"])
+      expect(await answer(join(allowed, name), [allowed])).toBe("read");
+  });
+});
+
 describe("what is refused as an image", () => {
   test.each([
     ["folder.jpg", /folder/],
     ["fifo.jpg", /regular file/],
     ["empty.jpg", /empty/],
-    ["large.jpg", /larger than 5 MB/],
+    ["large.jpg", /is 5\.1 MB; the limit is 5 MB/],
     ["text.jpg", /JPEG, PNG, WebP or TIFF/],
     ["headless.jpg", /damaged/],
-    ["a.heic", /HEIC.*convert it to JPEG/],
+    ["a.heic", /HEIC\. Export it as JPEG \(iPhone: Settings > Camera > Formats > Most Compatible\)\./],
     ["a.heif", /HEIF.*convert it to JPEG/],
     ["a.avif", /AVIF.*convert/],
     ["a.gif", /GIF/],
     ["a.bmp", /BMP/],
     ["a.pdf", /PDF/],
+    ["a.jls", /not an image/],
+    ["a.cr2", /not an image/],
+    ["animated.png", /animated PNG/],
+    ["hidden-animation.png", /animated PNG/],
     ["a.svg", /SVG/],
     ["xml.svg", /SVG/],
   ])(

@@ -9,8 +9,8 @@ const sources = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((
 /** What each part may import of ours: a line may only name what stands above it. */
 const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^(errors|warnings|untrusted|skills|secret|credentials-format)\.ts$/, /^$/],
-  [/^(image|config)\.ts$/, /^errors\.ts$/],
-  [/^errno\.ts$/, /^errors\.ts$/],
+  [/^(config|errno)\.ts$/, /^errors\.ts$/],
+  [/^image\.ts$/, /^(errno|errors)\.ts$/],
   [/^data-folder\.ts$/, /^err(no|ors)\.ts$/],
   [/^credentials\.ts$/, /^(err(no|ors)|data-folder|credentials-format)\.ts$/],
   [/^(log|prompts)\.ts$/, /^untrusted\.ts$/],

@@ -1,8 +1,9 @@
+import { generateKeyPairSync } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { LivenessData, Selfie } from "../../src/liveness-selfie.ts";
 import { LINKFACE_ID, LINKFACE_PATH, LINKFACE_SECRET } from "../support/stand-in/linkface.ts";
-import { bitmap, calm, type Format, LIVENESS_DATA, photo, picture, refusal, setUp, told } from "./setting.ts";
+import { calm, type Format, LIVENESS_DATA, photo, picture, refusal, setUp, told } from "./setting.ts";
 
 const CREDENTIALS = { api_id: LINKFACE_ID, api_secret: LINKFACE_SECRET };
 const address = (text: string) => ({ url: new URL(text) });
@@ -108,16 +109,33 @@ describe("what is no liveness data is not sent", () => {
   const mp4 = bytesOf("\0\0\0\x18ftypisom\0\0\0\0isommp42");
 
   test.each<[string, () => Promise<Uint8Array<ArrayBuffer>>, RegExp]>([
-    ["an empty file", async () => new Uint8Array(0), /is empty/],
-    ["a JPEG", () => picture("jpeg"), /is an image/],
-    ["a PNG", () => picture("png"), /is an image/],
-    ["a WebP", () => picture("webp"), /is an image/],
-    ["a GIF", () => picture("gif"), /is an image/],
-    ["a TIFF", () => picture("tiff"), /is an image/],
-    ["a BMP", () => picture("bmp"), /is an image/],
-    ["a HEIC", async () => heic, /is an image/],
-    ["a video", async () => mp4, /is a video/],
-    ["more than 5 MB", async () => new Uint8Array(5 * 2 ** 20 + 1), /larger than 5 MB/],
+    ["an empty file", async () => new Uint8Array(0), /is empty/i],
+    ["a JPEG", () => picture("jpeg"), /is an image/i],
+    ["a PNG", () => picture("png"), /is an image/i],
+    ["a WebP", () => picture("webp"), /is an image/i],
+    ["a GIF", () => picture("gif"), /is an image/i],
+    ["a TIFF", () => picture("tiff"), /is an image/i],
+    ["a BMP", () => picture("bmp"), /is an image/i],
+    ["a HEIC", async () => heic, /is an image/i],
+    ["a video", async () => mp4, /is a video/i],
+    ["more than 5 MB", async () => new Uint8Array(5 * 2 ** 20 + 1), /is 5\.1 MB; the limit is 5 MB/],
+    ["a setting", async () => bytesOf("DIDIT_API_KEY=abcdef123456\n"), /is text/i],
+    ["JSON", async () => bytesOf('{"version":1,"didit":{"api_key":"abcdef123456"}}'), /is text/i],
+    ["text that is protobuf by chance", async () => bytesOf("\n\x09text here"), /is text/i],
+    ["a PEM", async () => bytesOf("-----BEGIN PRIVATE KEY-----\nMIIE\n"), /is text/i],
+    [
+      "a DER",
+      async () => new Uint8Array(generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "der" })),
+      /not protobuf/i,
+    ],
+    ["a gallery", async () => bytesOf(`SQLite format 3\0${"\0".repeat(84)}`), /another type/],
+    ["a zip", async () => bytesOf("PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0"), /another type/],
+    ["what ends inside of a field", async () => LIVENESS_DATA.subarray(0, -1), /not protobuf/i],
+    ["what goes on after its last field", async () => new Uint8Array([...LIVENESS_DATA, 0xfe]), /not protobuf/i],
+    ["a field 0", async () => new Uint8Array([0x02, 0x01, 0xff]), /not protobuf/i],
+    ["a wire type that there is not", async () => new Uint8Array([0x0f, 0x01, 0xff]), /not protobuf/i],
+    ["a number without an end", async () => new Uint8Array([0x08, ...Array(11).fill(0xff), 0x01]), /not protobuf/i],
+    ["5 MB of noise", async () => new Uint8Array(5 * 2 ** 20).fill(0xc3), /not protobuf/i],
   ])("%s", async (_what, make, says) => {
     const { api, provider } = await setUp();
     const error = await refusal(provider.verifyLivenessSelfie({ id: "I" }, { bytes: await make() }, calm));
@@ -128,11 +146,9 @@ describe("what is no liveness data is not sent", () => {
   });
 
   test.each<[string, Uint8Array<ArrayBuffer>]>([
-    ["one byte", new Uint8Array([7])],
-    ["5 MB", new Uint8Array(5 * 2 ** 20).fill(0x0a)],
-    ["what begins like a bitmap by chance", bytesOf(`BM${"x".repeat(60)}`)],
-    ["two letters", bytesOf("BM")],
-    ["a bitmap's size at another place in its file", bitmap(4, 4).subarray(0, 60)],
+    ["one field", new Uint8Array([8, 0x96, 1])],
+    ["each wire type", new Uint8Array([8, 1, 17, ...Array(8).fill(255), 26, 2, 255, 254, 37, 1, 2, 3, 4])],
+    ["5 MB", new Uint8Array(5 * 2 ** 20).fill(0x08)],
   ])("but %s is", async (_what, bytes) => {
     const { api, provider } = await setUp();
     await provider.verifyLivenessSelfie({ id: "I" }, { bytes }, calm);
@@ -146,7 +162,7 @@ describe("what is no liveness data is not sent", () => {
     larger.set(file, 7);
     const bytes = larger.subarray(7, 7 + file.length);
     expect(await refusal(provider.verifyLivenessSelfie({ id: "I" }, { bytes }, calm))).toMatchObject({
-      message: expect.stringMatching(/is an image/),
+      message: expect.stringMatching(/is an image/i),
     });
   });
 });

@@ -33,11 +33,11 @@ export async function setUp(options: Partial<LinkfaceOptions> = {}, strict = tru
 /** What every call takes. */
 export const calm = { signal: new AbortController().signal, onStage: () => {} };
 
-/** Like what the SDK writes: binary, and no known type. */
-export const LIVENESS_DATA = new Uint8Array(Buffer.from("0a0b6c66616365207465737412040801ff00fe", "hex"));
+/** Like what the SDK writes: protobuf, with bytes in it that are no text. */
+export const LIVENESS_DATA = new Uint8Array(Buffer.from("0a0a6c66616365207465737412050801ff00fe", "hex"));
 
 /** 24 bits a pixel, all of them black. */
-export function bitmap(width: number, height: number): Uint8Array<ArrayBuffer> {
+function bitmap(width: number, height: number): Uint8Array<ArrayBuffer> {
   const pixels = Math.ceil((width * 3) / 4) * 4 * height;
   const file = Buffer.alloc(54 + pixels);
   file.write("BM");
@@ -73,10 +73,11 @@ export function put(folder: string, name: string, bytes: Uint8Array): string {
 /** The tool on real files below `folder`, with what it says of its progress. */
 export function toolOn(folder: string, linkface: () => Promise<LivenessSelfie>) {
   const stages: string[] = [];
+  const access = { folders: [folder], dataFolder: join(folder, "none") };
   const context = {
     ...brokenApp(new Error("not part of this test")),
-    loadImage: (path: string, limits: Parameters<typeof loadImage>[2]) => loadImage(path, [folder], limits),
-    loadFile: (path: string, limits: Parameters<typeof readLocalFile>[2]) => readLocalFile(path, [folder], limits),
+    loadImage: (path: string, limits: Parameters<typeof loadImage>[2]) => loadImage(path, access, limits),
+    loadFile: (path: string, limits: Parameters<typeof readLocalFile>[2]) => readLocalFile(path, access, limits),
     linkface,
     signal: calm.signal,
     onStage: (stage: string) => void stages.push(stage),

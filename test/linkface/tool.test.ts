@@ -185,7 +185,7 @@ describe("what a selfie may be", () => {
     const jpeg = await picture("jpeg");
     expect(await call(ask(put(folder, "5mb.jpg", grown(jpeg, MB5))))).toMatchObject({ outcome: "approved" });
     const error = await refusedUnsent(ask(put(folder, "more.jpg", grown(jpeg, MB5 + 1))));
-    expect(error).toMatchObject({ code: "image_rejected", message: "The file is larger than 5 MB." });
+    expect(error).toMatchObject({ code: "image_rejected", message: "The file is 5.1 MB; the limit is 5 MB." });
   });
 
   test.each<[string, () => Promise<Uint8Array>]>([
@@ -207,14 +207,28 @@ describe("what liveness data may be", () => {
   test("not the selfie once more", async () => {
     const error = await refusedUnsent(ask(put(folder, "jane-doe.jpg", await picture("jpeg"))));
     expect(error).toMatchObject({ code: "invalid_input" });
-    expect(error.message).toMatch(/liveness data is an image/);
+    expect(error.message).toMatch(/is no liveness data\. It is an image/);
+  });
+
+  test.each<[string, (name: string) => string]>([
+    ["by its own name", (name) => put(folder, name, LIVENESS_DATA)],
+    [
+      "by a link",
+      (name) => {
+        symlinkSync(put(folder, name, LIVENESS_DATA), join(folder, "visible.bin"));
+        return join(folder, "visible.bin");
+      },
+    ],
+  ])("not a hidden file, %s", async (_what, make) => {
+    const error = await refusedUnsent(ask(make(".recording")));
+    expect(error.message).toBe("A hidden file is not read as liveness data.");
   });
 
   test("not an empty file, nor one of more than 5 MB", async () => {
     const empty = await refusedUnsent(ask(put(folder, "empty.bin", new Uint8Array(0))));
     expect(empty.message).toMatch(/empty/);
     const large = await refusedUnsent(ask(put(folder, "large.bin", new Uint8Array(5 * 2 ** 20 + 1))));
-    expect(large.message).toMatch(/larger than 5 MB/);
+    expect(large.message).toMatch(/is 5\.1 MB; the limit is 5 MB/);
   });
 });
 

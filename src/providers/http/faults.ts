@@ -36,6 +36,12 @@ const NETWORK_FAULTS: readonly NetworkFault[] = [
     mayRepeat: true,
   },
   {
+    codes: /^(EMFILE|ENFILE)$/,
+    code: "unavailable",
+    what: "was not asked: too many files and connections are open on this machine",
+    mayRepeat: true,
+  },
+  {
     codes: /^(UND_ERR_CONNECT_TIMEOUT|EHOSTUNREACH|ENETUNREACH)$/,
     code: "unavailable",
     what: "could not be connected to",

@@ -106,7 +106,7 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
     check: subject.check,
     provider: subject.provider,
     outcome,
-    score: report.matches.length === 0 ? null : Math.max(...report.matches.map(({ similarity }) => similarity)),
+    score: report.matches[0]?.similarity ?? null,
     threshold: report.threshold,
     summary: summariseSearch(subject.provider, outcome, report, {
       blocked: blocked.length,
@@ -138,6 +138,7 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
 export function sumUp(subject: Subject, steps: readonly Decision[], planned: number): Decision {
   const outcome = worst(steps.map((step) => step.outcome));
   const warnings = steps.flatMap((step) => step.warnings);
+  const told = new Set<string>();
   const skipped = planned - steps.length;
   const rest = skipped === 0 ? "" : ` ${count(skipped, "further step")} not made.`;
   return {
@@ -147,7 +148,7 @@ export function sumUp(subject: Subject, steps: readonly Decision[], planned: num
     score: null,
     threshold: null,
     summary: `${CHECK_TITLE[subject.check]} by ${PROVIDER_TITLE[subject.provider]}: ${VERDICT[outcome]}. ${steps.map(({ summary }) => summary).join(" ")}${rest}`,
-    warnings: warnings.filter(({ tag }, at) => warnings.findIndex((other) => other.tag === tag) === at),
+    warnings: warnings.filter(({ tag }) => !told.has(tag) && told.add(tag)),
     next_steps: [...new Set(steps.flatMap((step) => step.next_steps))],
     reference: null,
     images: [...subject.images],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { decide, decideSearch } from "../src/decision.ts";
+import { decide, decideSearch, sumUp } from "../src/decision.ts";
 import type { Match, Report, SearchReport } from "../src/provider.ts";
 import { about, type Outcome, WARNINGS } from "../src/warnings.ts";
 
@@ -160,4 +160,18 @@ describe("a search", () => {
   ])("a similarity of %d is %s", (similarity, band) => {
     expect(decideSearch(SEARCH, search([match({ similarity })]), undefined).matches[0]?.band).toBe(band);
   });
+});
+
+test("many different warnings are summed up in no time, each once", () => {
+  const warnings = Array.from({ length: 50_000 }, (_, n) => ({
+    tag: `TAG_${n % 49_000}`,
+    effect: "review" as const,
+    meaning: "m",
+    advice: "a",
+  }));
+  const step = { ...decide(SUBJECT, report({})), warnings };
+  const began = performance.now();
+  const { warnings: told } = sumUp({ ...SUBJECT, check: "verify_person" }, [step], 1);
+  expect(performance.now() - began).toBeLessThan(1000);
+  expect(told).toEqual(warnings.slice(0, 49_000));
 });

@@ -5,11 +5,14 @@ import * as z from "zod";
 import { CheckError, type FailureCode } from "../errors.ts";
 import { describeError, excerpt, explain, type Setback } from "./http/faults.ts";
 import { encodeForm, type FormPart } from "./http/form.ts";
+import { readJson } from "./http/json.ts";
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Answers are a few KB of JSON; more than this is no answer. */
 const MAX_ANSWER_BYTES = 5 * 2 ** 20;
+/** Of hundreds of faults the first tell enough. */
+const MAX_FAULTS = 5;
 /** One call at a time each (no pipelining), so none waits behind another's upload; further calls queue. */
 const MAX_CONNECTIONS = 128;
 /** Further attempts of a call that certainly was not carried out. */
@@ -127,7 +130,7 @@ export function httpClient(options: HttpOptions): HttpClient {
 
   function refuse<T>(call: Call<T>, { status, headers, text }: Reply): Setback {
     const row = call.refusals?.[status] ?? options.refusals?.[status] ?? defaultRefusal(provider, status);
-    const refusal = typeof row === "function" ? row(tryJson(text)) : row;
+    const refusal = typeof row === "function" ? row(readJson(text ?? "").json) : row;
     const retryAfterSeconds = parseRetryAfter(headers["retry-after"]);
     const cause = `HTTP ${status}: ${excerpt(text ?? "(a body that was not read)", secretsOf(options, call))}`;
     const mayRepeat = status === 429 || status === 503;
@@ -147,7 +150,8 @@ export function httpClient(options: HttpOptions): HttpClient {
   function understand<T>(call: Call<T>, { status, headers, text }: Reply): Answer<T> {
     const fail = (what: string, cause: string) => new CheckError("bad_response", `${provider} ${what}.`, { cause });
     if (text === undefined) throw fail("sent an answer that is too large to be one", `over ${MAX_ANSWER_BYTES} bytes`);
-    const json = text === "" ? undefined : tryJson(text);
+    const { json, excess } = readJson(text);
+    if (excess !== undefined) throw fail("sent an answer that is too large to be one", excess);
     if (text !== "" && json === undefined) {
       // Broken JSON may hold names and numbers of a person: its size is enough for the log.
       const isHalfJson = /^\s*[[{]/.test(text);
@@ -155,7 +159,10 @@ export function httpClient(options: HttpOptions): HttpClient {
       throw fail("sent an answer that is not JSON", `HTTP ${status}, ${headers["content-type"]}: ${what}`);
     }
     const parsed = call.schema.safeParse(json);
-    if (!parsed.success) throw fail("sent an answer that was not understood", z.prettifyError(parsed.error));
+    if (!parsed.success) {
+      const first = new z.ZodError(parsed.error.issues.slice(0, MAX_FAULTS));
+      throw fail("sent an answer that was not understood", z.prettifyError(first));
+    }
     return { status, headers, json, data: parsed.data };
   }
 
@@ -250,15 +257,6 @@ async function readText(body: Dispatcher.ResponseData["body"]): Promise<string |
     chunks.push(chunk);
   }
   return new TextDecoder().decode(Buffer.concat(chunks));
-}
-
-function tryJson(text: string | undefined): unknown {
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Seconds from a Retry-After, which is a number of them or a date. */

@@ -103,15 +103,16 @@ export function toReport(found: z.infer<typeof finding>, context: Context): Repo
 }
 
 export function toSearchReport(found: z.infer<typeof search>, context: Context): SearchReport {
-  const totalMatches = Math.max(found.total_matches ?? 0, found.matches.length);
+  // Those on the blocklist come first otherwise.
+  const matches = found.matches.toSorted((a, b) => b.similarity - a.similarity);
+  const totalMatches = Math.max(found.total_matches ?? 0, matches.length);
   // Faces that are counted and not shown cannot be judged.
-  const isHidden = found.matches.length === 0 && totalMatches > 0;
+  const isHidden = matches.length === 0 && totalMatches > 0;
   return {
     verdict: worst([VERDICT[found.status], isHidden ? "review" : "approved"]),
-    score: found.matches.length === 0 ? null : Math.max(...found.matches.map(({ similarity }) => similarity)),
+    score: matches[0]?.similarity ?? null,
     warnings: found.warnings,
-    // Those on the blocklist come first otherwise.
-    matches: found.matches.toSorted((a, b) => b.similarity - a.similarity),
+    matches,
     totalMatches,
     ...context,
   };

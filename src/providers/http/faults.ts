@@ -1,4 +1,5 @@
 import { CheckError, type FailureCode } from "../../errors.ts";
+import { hideAll, MAX_SPELLING } from "../../secret.ts";
 
 const BACKOFF_MS = 200;
 /** What the log gets to see of an answer. */
@@ -105,8 +106,12 @@ export function describeError(thrown: unknown, secrets: readonly string[]): stri
   return excerpt(said, secrets);
 }
 
-/** The beginning of a text for the log, without the secrets, however they are written. */
+/** The beginning of a text for the log, without the secrets, however they are spelled. */
 export function excerpt(text: string, secrets: readonly string[]): string {
-  const spellings = secrets.flatMap((it) => [it, JSON.stringify(it).slice(1, -1), encodeURIComponent(it)]);
-  return spellings.reduce((rest, it) => rest.replaceAll(it, "[secret]"), text).slice(0, EXCERPT_CHARS);
+  // A secret that the end of the beginning cuts in two is not found: so much of it is left out.
+  const margin = MAX_SPELLING * Math.max(0, ...secrets.map((it) => it.length));
+  const beginning = text.slice(0, EXCERPT_CHARS + margin);
+  const rest = hideAll(secrets)(beginning);
+  const safe = beginning.length < text.length ? Math.max(0, rest.length - margin) : rest.length;
+  return rest.slice(0, Math.min(EXCERPT_CHARS, safe));
 }

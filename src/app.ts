@@ -22,6 +22,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       const { name, reason, apiKey } = await providers.choose();
       return { name, reason, apiKey: apiKey === undefined ? null : endOf(apiKey) };
     },
+    thresholds: config.thresholds,
     loadImage: (path, limits) => loadImage(path, folders, limits),
     loadFile: (path, limits) => readLocalFile(path, folders, limits),
     linkface: () => providers.linkface(),
@@ -47,6 +48,7 @@ export function brokenApp(fault: unknown): App {
     version: VERSION,
     provider: fail,
     choice: fail,
+    thresholds: { liveness: undefined, match: undefined },
     loadImage: fail,
     loadFile: fail,
     linkface: fail,

@@ -23,6 +23,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       const { name, reason, apiKey } = await providers.choose();
       return { name, reason, apiKey: apiKey === undefined ? null : endOf(apiKey) };
     },
+    thresholds: config.thresholds,
     loadImage: (path, limits) => loadImage(path, allowed, limits),
     loadFile: (path, limits) => readLocalFile(path, allowed, limits),
     linkface: () => providers.linkface(),
@@ -48,6 +49,7 @@ export function brokenApp(fault: unknown): App {
     version: VERSION,
     provider: fail,
     choice: fail,
+    thresholds: { liveness: undefined, match: undefined },
     loadImage: fail,
     loadFile: fail,
     linkface: fail,

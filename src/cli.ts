@@ -242,6 +242,7 @@ const isReadingAnywhere = (name: Setting) => name !== "BIOMETRICS_IMAGE_DIRS";
 
 function withSettings(command: Command, applies: (name: Setting) => boolean = () => true): Command {
   for (const [name, flag] of FLAGS.filter(([setting]) => applies(setting))) {
+    if (command.options.some(({ long }) => long === `--${flag}`)) continue; // an argument of the tool says the same
     const isList = name === "BIOMETRICS_IMAGE_DIRS";
     const option = new Option(`--${flag} ${isList ? "[folder...]" : "<value>"}`, SETTINGS[name]);
     command.addOption(option.helpGroup("Settings, also from the environment:"));
@@ -251,12 +252,13 @@ function withSettings(command: Command, applies: (name: Setting) => boolean = ()
 }
 
 function configOf(command: Command, { configure }: Terminal): Config {
-  const options = command.opts<Record<string, string | readonly string[] | true | undefined>>();
+  const options = command.opts<Record<string, string | readonly string[] | number | true | undefined>>();
   const flags: Record<string, string> = {};
   for (const [name, flag] of FLAGS) {
     const value = options[camel(flag)];
     // A desktop host whose user chose no folder passes the flag alone, which is as good as none.
-    if (value !== undefined && value !== true) flags[name] = typeof value === "string" ? value : value.join(delimiter);
+    if (value !== undefined && value !== true && typeof value !== "number")
+      flags[name] = typeof value === "string" ? value : value.join(delimiter);
   }
   return configure(flags);
 }

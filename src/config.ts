@@ -15,6 +15,8 @@ export const SETTINGS = {
   LINKFACE_API_ID: "the id of Linkface's application",
   LINKFACE_API_SECRET: "its secret",
   LINKFACE_API_BASE_URL: "where Linkface's API is (https://cloudapi.linkface.cn)",
+  BIOMETRICS_LIVENESS_THRESHOLD: "your own threshold of liveness, 0 to 100: at or below it nothing is approved (30)",
+  BIOMETRICS_MATCH_THRESHOLD: "the same for a match of two faces (30, and what is 70 or below goes to review)",
   BIOMETRICS_IMAGE_DIRS: `folders that may be read, joined by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
   BIOMETRICS_DATA_DIR: "where the gallery is kept (the data folder of the platform)",
   BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
@@ -53,6 +55,8 @@ export interface Config {
     readonly apiSecret: string | undefined;
     readonly baseUrl: string;
   };
+  /** The operator's own, 0..100; undefined: the provider's default. */
+  readonly thresholds: { readonly liveness: number | undefined; readonly match: number | undefined };
   /** Absolute, not resolved: a folder may be made, or become a link, while the program runs. */
   readonly imageFolders: readonly string[];
   readonly dataFolder: string;
@@ -90,6 +94,10 @@ export function readConfig(environment: Environment): Config {
       apiId: settings.LINKFACE_API_ID,
       apiSecret: settings.LINKFACE_API_SECRET,
       baseUrl: settings.LINKFACE_API_BASE_URL,
+    }),
+    thresholds: Object.freeze({
+      liveness: settings.BIOMETRICS_LIVENESS_THRESHOLD,
+      match: settings.BIOMETRICS_MATCH_THRESHOLD,
     }),
     imageFolders: Object.freeze(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders()),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
@@ -137,6 +145,15 @@ const credential = z
   .regex(/^[\x21-\x7e]{8,512}$/, { error: "does not look like a key: 8 to 512 characters without spaces" })
   .optional();
 
+// Between 0 and 1 it is a share that was meant, which as a percentage would approve nearly everything.
+const threshold = z
+  .string()
+  .regex(/^(0|[1-9]\d?(\.\d{1,6})?|100(\.0{1,6})?)$/, {
+    error: "must be a number from 0 to 100 (80, not 0.8)",
+  })
+  .transform(Number)
+  .optional();
+
 const settingsSchema = z.object({
   BIOMETRICS_PROVIDER: z
     .enum(["auto", "didit", "on-device"], { error: "must be auto, didit or on-device" })
@@ -148,6 +165,8 @@ const settingsSchema = z.object({
   LINKFACE_API_SECRET: credential,
   LINKFACE_API_BASE_URL: baseUrl.default("https://cloudapi.linkface.cn"),
   DIDIT_SAVE_REQUESTS: z.stringbool({ truthy: ["true"], falsy: ["false"], error: "must be true or false" }).optional(),
+  BIOMETRICS_LIVENESS_THRESHOLD: threshold,
+  BIOMETRICS_MATCH_THRESHOLD: threshold,
   BIOMETRICS_IMAGE_DIRS: z
     .string()
     .transform((list) => list.split(delimiter).filter((path) => path.trim() !== ""))

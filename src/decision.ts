@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { PROVIDERS, type ProviderName, type Report, type SearchReport, SIMILARITY } from "./provider.ts";
 import { quoted } from "./untrusted.ts";
-import { about, OUTCOMES, type Outcome, worst } from "./warnings.ts";
+import { about, OUTCOMES, type Outcome, type Warning, worst } from "./warnings.ts";
 
 export const CHECKS = ["liveness", "face_match", "face_search", "verify_person", "liveness_selfie"] as const;
 export type CheckName = (typeof CHECKS)[number];
@@ -59,31 +59,83 @@ export const SearchDecision = Decision.extend({
 });
 export type SearchDecision = z.infer<typeof SearchDecision>;
 
+/** Thresholds that somebody chose, 0..100. The caller's applies, else the operator's, else the provider's default. */
+export interface Thresholds {
+  readonly caller?: number | undefined;
+  readonly operator?: number | undefined;
+}
+
 interface Subject {
   readonly check: CheckName;
   readonly provider: ProviderName;
   readonly images: readonly ImageFacts[];
+  /** Left out: the provider's default was applied. */
+  readonly thresholds?: Thresholds;
 }
 
 /** A provider that does not know whose record it found warns of the person's own as well. */
 const DUPLICATE_TAGS: readonly string[] = ["DUPLICATED_FACE", "POSSIBLE_DUPLICATED_FACE"];
 
-/**
- * The rules that every check keeps. The worst of the provider's verdict and of each warning's effect wins, and an
- * approval that lacks its score, or whose score does not clear its own threshold, is a matter for a person.
- */
+/** Didit's guide has 50 to 69 compared by hand, and reads 30 to 49 as different people; so is 70 itself read here. */
+const MATCH_IN_DOUBT_TO = 70;
+const MATCH_UNLIKELY_BELOW = 50;
+
+/** What makes an approval a matter for a person, and what is said of it, if not that of the score itself. */
+const DOUBTS: readonly {
+  readonly applies: (report: Report, subject: Subject) => boolean;
+  readonly says?: (subject: Subject) => string;
+}[] = [
+  { applies: ({ score }) => score === null },
+  { applies: ({ score, threshold, passesAtThreshold }) => !clears(score, threshold, passesAtThreshold) },
+  {
+    applies: ({ score }, { thresholds }) => !clears(score, thresholds?.operator ?? null),
+    says: ({ thresholds }) => `It does not clear the operator's threshold of ${thresholds?.operator}.`,
+  },
+  {
+    applies: (report, subject) => isDoubtfulMatch(report, subject) && subject.provider === "on-device",
+    says: () => `On the device no match of ${MATCH_IN_DOUBT_TO} or below is approved.`,
+  },
+  {
+    applies: (report, subject) =>
+      isDoubtfulMatch(report, subject) && subject.provider !== "on-device" && ownThreshold(subject) === undefined,
+    says: () =>
+      `A match of ${MATCH_IN_DOUBT_TO} or below is approved only by a threshold of the caller's or the operator's own.`,
+  },
+];
+
+/** What the call asks the provider for; undefined: its default. */
+export function ownThreshold({ thresholds }: Pick<Subject, "thresholds">): number | undefined {
+  return thresholds?.caller ?? thresholds?.operator;
+}
+
+function clears(score: number | null, threshold: number | null, passesAtThreshold = false): boolean {
+  if (score === null || threshold === null || score > threshold) return true;
+  return passesAtThreshold && score === threshold;
+}
+
+function isDoubtfulMatch({ score }: Report, { check }: Subject): boolean {
+  return check === "face_match" && score !== null && score <= MATCH_IN_DOUBT_TO;
+}
+
+const COMPARE_BY_EYE = "Compare the two photos by eye before anybody relies on this match.";
+
+/** The rules that every check keeps: the worst of the provider's verdict, each warning's effect and each doubt wins. */
 export function decide(subject: Subject, report: Report): Decision {
   const warnings = explain(report);
-  const outcome = worst([report.verdict, unsupported(report), ...warnings.map(({ effect }) => effect)]);
+  const doubts = DOUBTS.filter(({ applies }) => applies(report, subject));
+  const doubted: Outcome = doubts.length > 0 ? "review" : "approved";
+  const outcome = worst([report.verdict, doubted, ...warnings.map(({ effect }) => effect)]);
+  const isByEye = outcome !== "declined" && isDoubtfulMatch(report, subject);
+  const reasons = outcome === "review" ? doubts.flatMap(({ says }) => says?.(subject) ?? []) : [];
   return {
     check: subject.check,
     provider: subject.provider,
     outcome,
     score: report.score,
     threshold: report.threshold,
-    summary: summarise(subject, outcome, report),
+    summary: [summarise(subject, outcome, report), ...reasons, ...(isByEye ? byEye(report) : [])].join(" "),
     warnings,
-    next_steps: nextSteps(outcome, warnings),
+    next_steps: [...(isByEye ? [COMPARE_BY_EYE] : []), ...nextSteps(outcome, warnings)],
     reference: report.reference,
     images: [...subject.images],
     raw: report.raw,
@@ -135,7 +187,8 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
  * One decision for several steps on the same images: the worst of theirs. `planned` steps were to be made; fewer were
  * where one declined. Their JSON stands in `raw` under the names of the checks.
  */
-export function sumUp(subject: Subject, steps: readonly Decision[], planned: number): Decision {
+export function sumUp(subject: Subject, made: readonly Decision[], planned: number): Decision {
+  const steps = fraudFirst(made);
   const outcome = worst(steps.map((step) => step.outcome));
   const warnings = steps.flatMap((step) => step.warnings);
   const told = new Set<string>();
@@ -156,17 +209,39 @@ export function sumUp(subject: Subject, steps: readonly Decision[], planned: num
   };
 }
 
-/** Does the score bear the verdict out? */
-function unsupported({ score, threshold, passesAtThreshold = false }: Report): Outcome {
-  if (score === null) return "review";
-  if (threshold === null || score > threshold) return "approved";
-  return passesAtThreshold && score === threshold ? "approved" : "review";
+function byEye({ score }: Report): string[] {
+  const isUnlikely = score !== null && score < MATCH_UNLIKELY_BELOW;
+  return [
+    ...(isUnlikely ? [`Below ${MATCH_UNLIKELY_BELOW} they are likely different people.`] : []),
+    "Compare the two photos by eye.",
+  ];
 }
 
 function explain(report: Report): Decision["warnings"] {
-  return report.warnings.map(({ tag, effect }) => {
+  const warnings = report.warnings.map(({ tag, effect }) => {
     const { effect: least, meaning, advice } = about(tag);
     return { tag, effect: worst([effect, least]), meaning, advice };
+  });
+  return withoutRetakes(warnings, warnings.some(endsRetakes));
+}
+
+const NO_RETAKE = "Do not ask for another photo: another warning of this result weighs more.";
+
+const endsRetakes = ({ tag }: Warning) => about(tag).endsRetakes === true;
+
+function withoutRetakes(warnings: Decision["warnings"], isEnded: boolean): Decision["warnings"] {
+  if (!isEnded) return warnings;
+  return warnings.map((it) => (about(it.tag).action === "retake" ? { ...it, advice: NO_RETAKE } : it));
+}
+
+/** Fraud wins over retake, from one step to another too. */
+export function fraudFirst(steps: readonly Decision[]): readonly Decision[] {
+  if (!steps.some(({ warnings }) => warnings.some(endsRetakes))) return steps;
+  return steps.map((step) => {
+    const warnings = withoutRetakes(step.warnings, true);
+    const dropped = step.warnings.flatMap(({ advice }, at) => (warnings[at]?.advice === advice ? [] : [advice]));
+    const left = step.next_steps.filter((it) => !dropped.includes(it));
+    return { ...step, warnings, next_steps: left.length > 0 ? left : nextSteps(step.outcome, warnings) };
   });
 }
 
@@ -199,19 +274,26 @@ const MATCH_BANDS: readonly (readonly [number, string])[] = [
 ];
 
 /** One or two sentences for a person. */
-function summarise({ check, provider }: Subject, outcome: Outcome, report: Report): string {
+function summarise({ check, provider, thresholds }: Subject, outcome: Outcome, report: Report): string {
   const { score, threshold, passesAtThreshold, note } = report;
   const band = check === "face_match" && score !== null ? MATCH_BANDS.find(([from]) => score >= from)?.[1] : undefined;
   const facts = [
     score === null
       ? "no score"
-      : `score ${showBeside(score, threshold)} of 100${band === undefined ? "" : `, ${band}`}`,
-    ...(threshold === null ? [] : [`declines ${passesAtThreshold ? "" : "at or "}below ${show(threshold)}`]),
+      : `score ${showBeside(score, [threshold, thresholds?.operator, MATCH_IN_DOUBT_TO])} of 100${band === undefined ? "" : `, ${band}`}`,
+    ...(threshold === null
+      ? []
+      : [`declines ${passesAtThreshold ? "" : "at or "}below ${show(threshold)}, ${whose(thresholds)}`]),
   ];
   const head = `${CHECK_TITLE[check]} by ${PROVIDER_TITLE[provider]}: ${VERDICT[outcome]} (${facts.join("; ")}).`;
   const isScreen = check === "liveness" && provider === "on-device" && outcome === "review" && score !== null;
   if (isScreen) return `${head} No sign of spoofing was found, which is a screening and not a certificate.`;
   return note === undefined ? head : `${head} ${note}`;
+}
+
+function whose({ caller, operator }: Thresholds = {}): string {
+  if (caller !== undefined) return "the caller's threshold";
+  return operator === undefined ? "the provider's default" : "the operator's threshold";
 }
 
 function summariseSearch(
@@ -239,12 +321,12 @@ function summariseSearch(
 
 const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const show = (n: number) => String(Math.round(n * 10) / 10);
-/** Not rounded where that would put it on a threshold that it misses. */
-const showBeside = (score: number, threshold: number | null) =>
-  threshold !== null && show(score) === show(threshold) ? String(score) : show(score);
+/** Not rounded where that would put it on a limit that it misses. */
+const showBeside = (score: number, limits: readonly (number | null | undefined)[]) =>
+  limits.some((limit) => typeof limit === "number" && show(score) === show(limit)) ? String(score) : show(score);
 
 function nextSteps(outcome: Outcome, warnings: Decision["warnings"]): string[] {
-  const advice = [...new Set(warnings.map((warning) => warning.advice))];
+  const advice = [...new Set(warnings.map((warning) => warning.advice).filter((it) => it !== NO_RETAKE))];
   if (advice.length > 0 || outcome === "approved") return advice;
   return outcome === "review"
     ? ["Have a person look at the images before anybody relies on this. Do not report it as approved."]

@@ -17,9 +17,11 @@ interface TagInfo {
   readonly meaning: string;
   /** What to do, in words for the agent. */
   readonly advice: string;
+  /** Fraud wins over retake: beside this tag no other may ask for another photo. */
+  readonly endsRetakes?: true;
 }
 
-/** Every tag that is known. To support a new one, add a row: nothing else changes. */
+/** Every tag that the checks made here can bring. To support a new one, add a row: nothing else changes. */
 export const WARNINGS = {
   NO_FACE_DETECTED: {
     effect: "declined",
@@ -38,6 +40,7 @@ export const WARNINGS = {
     action: "fraud",
     meaning: "The image looks like an attack on the check: a print, a screen, a mask or a generated face.",
     advice: "Treat as possible fraud. Do not coach the person through another attempt; have a person look at the case.",
+    endsRetakes: true,
   },
   HIGH_HACK_SCORE: {
     effect: "review",
@@ -49,19 +52,21 @@ export const WARNINGS = {
     effect: "review",
     action: "review",
     meaning: "The provider gave no hack score, so nothing says whether the liveness data comes from a live person.",
-    advice: "Review: a person looks at the case, or the check is made again with liveness data recorded anew.",
+    advice: "Review: a person looks at the case before anybody relies on it.",
   },
   FACE_IN_BLOCKLIST: {
     effect: "declined",
     action: "fraud",
     meaning: "The face is on the blocklist.",
     advice: "Treat as fraud: reject, and open the blocklist entry or session that it was matched with.",
+    endsRetakes: true,
   },
   POSSIBLE_FACE_IN_BLOCKLIST: {
     effect: "declined",
     action: "review",
     meaning: "The face resembles one on the blocklist.",
     advice: "Review: a person compares the two faces before anybody acts on it.",
+    endsRetakes: true,
   },
   DUPLICATED_FACE: {
     effect: "review",
@@ -83,7 +88,7 @@ export const WARNINGS = {
   },
   LOW_FACE_MATCH_SIMILARITY: {
     effect: "declined",
-    action: "review",
+    action: "retake",
     meaning: "The two faces are not alike enough.",
     advice: "Retake once with a better photo. If it stays low, review it as a different person.",
   },
@@ -134,126 +139,6 @@ export const WARNINGS = {
     action: "retake",
     meaning: "The face fills the frame, so there is too little around it for the liveness score to mean much.",
     advice: "Retake from further away, with head and shoulders in view.",
-  },
-  AGE_NOT_DETECTED: {
-    effect: "declined",
-    action: "retake",
-    meaning: "No age could be estimated.",
-    advice: "Retake, or review an identity document instead.",
-  },
-  AGE_BELOW_MINIMUM: {
-    effect: "declined",
-    action: "review",
-    meaning: "The estimated age is below the minimum.",
-    advice: "Refuse, or review an identity document: near the limit an estimate errs most.",
-  },
-  DOCUMENT_EXPIRED: {
-    effect: "declined",
-    action: "retake",
-    meaning: "The document has expired.",
-    advice: "Retake with a document that is valid.",
-  },
-  SCREEN_CAPTURE_DETECTED: {
-    effect: "declined",
-    action: "fraud",
-    meaning: "The document was photographed from a screen.",
-    advice: "Treat as possible fraud; accept only a photo of the document itself.",
-  },
-  PRINTED_COPY_DETECTED: {
-    effect: "declined",
-    action: "fraud",
-    meaning: "The document is a printed copy.",
-    advice: "Treat as possible fraud; accept only a photo of the document itself.",
-  },
-  PORTRAIT_MANIPULATION_DETECTED: {
-    effect: "declined",
-    action: "fraud",
-    meaning: "The portrait of the document was tampered with.",
-    advice: "Treat as fraud. Do not coach another attempt; have a person look at the case.",
-  },
-  NAME_NOT_DETECTED: {
-    effect: "declined",
-    action: "retake",
-    meaning: "The name could not be read from the document.",
-    advice: "Retake: the whole document, flat, sharp and without glare.",
-  },
-  DATE_OF_BIRTH_NOT_DETECTED: {
-    effect: "declined",
-    action: "retake",
-    meaning: "The date of birth could not be read from the document.",
-    advice: "Retake: the whole document, flat, sharp and without glare.",
-  },
-  DOCUMENT_NUMBER_NOT_DETECTED: {
-    effect: "declined",
-    action: "retake",
-    meaning: "The number of the document could not be read.",
-    advice: "Retake: the whole document, flat, sharp and without glare.",
-  },
-  MRZ_VALIDATION_FAILED: {
-    effect: "review",
-    action: "review",
-    meaning: "The machine-readable zone of the document does not check out.",
-    advice: "Review: a person compares the zone with the document.",
-  },
-  DATA_INCONSISTENT: {
-    effect: "review",
-    action: "review",
-    meaning: "The parts of the document contradict each other.",
-    advice: "Review: a person compares them.",
-  },
-  MRZ_AND_DATA_EXTRACTED_FROM_OCR_NOT_SAME: {
-    effect: "review",
-    action: "review",
-    meaning: "The machine-readable zone and the printed text of the document differ.",
-    advice: "Review: a person compares the two.",
-  },
-  DOCUMENT_NAME_DIFFERENT_FROM_OTHER_APPROVED_DOCUMENTS: {
-    effect: "review",
-    action: "review",
-    meaning: "The name differs from that of the person's other approved documents.",
-    advice: "Review: a person compares the documents.",
-  },
-  EXPIRATION_DATE_NOT_DETECTED: {
-    effect: "review",
-    action: "review",
-    meaning: "No date of expiry could be read from the document.",
-    advice: "Review: a person reads the date.",
-  },
-  POSSIBLE_DUPLICATED_USER: {
-    effect: "review",
-    action: "review",
-    meaning: "The person may already have another account.",
-    advice: "Review: look at the other account; your own policy decides.",
-  },
-  PORTRAIT_IMAGE_NOT_DETECTED: {
-    effect: "review",
-    action: "retake",
-    meaning: "No portrait was found on the document.",
-    advice: "Retake: the whole document, flat, sharp and without glare.",
-  },
-  COULD_NOT_DETECT_DOCUMENT_TYPE: {
-    effect: "review",
-    action: "retake",
-    meaning: "The kind of document was not recognised.",
-    advice: "Retake: the whole document, flat, sharp and without glare.",
-  },
-  INVALID_DATE: {
-    effect: "review",
-    action: "review",
-    meaning: "A date on the document cannot be right.",
-    advice: "Review: a person reads the dates.",
-  },
-  MRZ_NOT_DETECTED: {
-    effect: "review",
-    action: "retake",
-    meaning: "The machine-readable zone of the document was not found.",
-    advice: "Retake: the whole document, flat, sharp and without glare.",
-  },
-  MINIMUM_AGE_NOT_MET: {
-    effect: "declined",
-    action: "review",
-    meaning: "The person is younger than the minimum age.",
-    advice: "Refuse, or have a person review the document.",
   },
 } as const satisfies Record<string, TagInfo>;
 

@@ -32,6 +32,8 @@ test("every setting is read", () => {
     LINKFACE_API_ID: "id-of-linkface",
     LINKFACE_API_SECRET: "secret-of-linkface",
     LINKFACE_API_BASE_URL: "http://127.0.0.1:8082",
+    BIOMETRICS_LIVENESS_THRESHOLD: "80",
+    BIOMETRICS_MATCH_THRESHOLD: "70.5",
     BIOMETRICS_IMAGE_DIRS: ["/photos", "~/ids"].join(delimiter),
     BIOMETRICS_DATA_DIR: "/data",
     BIOMETRICS_GALLERY_URL: "postgres://u:p@localhost/faces",
@@ -48,6 +50,7 @@ test("every setting is read", () => {
       saveRequests: false,
     },
     linkface: { apiId: "id-of-linkface", apiSecret: "secret-of-linkface", baseUrl: "http://127.0.0.1:8082" },
+    thresholds: { liveness: 80, match: 70.5 },
     imageFolders: ["/photos", join(homedir(), "ids")],
     dataFolder: "/data",
     galleryUrl: "postgres://u:p@localhost/faces",
@@ -71,6 +74,8 @@ test("every fault is told at once, and no value", () => {
     DIDIT_API_KEY: "my key with spaces",
     DIDIT_API_BASE_URL: "http://example.com",
     DIDIT_SAVE_REQUESTS: "maybe",
+    BIOMETRICS_LIVENESS_THRESHOLD: "high",
+    BIOMETRICS_MATCH_THRESHOLD: "0.8",
     BIOMETRICS_IMAGE_DIRS: "photos",
     BIOMETRICS_DATA_DIR: "data",
     BIOMETRICS_GALLERY_URL: "mysql://secret",
@@ -82,6 +87,8 @@ test("every fault is told at once, and no value", () => {
     "DIDIT_API_KEY does not look like",
     "DIDIT_API_BASE_URL must be an https",
     "DIDIT_SAVE_REQUESTS must be",
+    "BIOMETRICS_LIVENESS_THRESHOLD must be a number from 0 to 100",
+    "BIOMETRICS_MATCH_THRESHOLD must be a number from 0 to 100 (80, not 0.8)",
     "BIOMETRICS_IMAGE_DIRS",
     "BIOMETRICS_DATA_DIR must be an absolute path",
     "BIOMETRICS_GALLERY_URL must start",
@@ -90,7 +97,7 @@ test("every fault is told at once, and no value", () => {
   ]) {
     expect(message).toContain(name);
   }
-  expect(message).not.toMatch(/dodit|my key|secret|example\.com/);
+  expect(message).not.toMatch(/high|dodit|my key|secret|example\.com/);
 });
 
 describe("a base URL", () => {
@@ -110,4 +117,25 @@ describe("a base URL", () => {
   ])("%s is refused", (url) => {
     expect(faultsOf({ DIDIT_API_BASE_URL: url })).toContain("DIDIT_API_BASE_URL");
   });
+});
+
+describe("a threshold", () => {
+  test.each([
+    ["0", 0],
+    ["1", 1],
+    ["100", 100],
+    ["100.0", 100],
+    ["69.9", 69.9],
+    ["", undefined],
+  ])("of %j is read", (text, match) => {
+    expect(readConfig({ BIOMETRICS_MATCH_THRESHOLD: text }).thresholds).toEqual({ liveness: undefined, match });
+  });
+
+  // A share where a percentage is meant would approve nearly everybody.
+  test.each(["0.7", ".7", "0.0", "-1", "100.1", "101", "1e1", "0x10", "70%", "70,5", "NaN", "Infinity", "007"])(
+    "of %j is refused",
+    (text) => {
+      expect(faultsOf({ BIOMETRICS_LIVENESS_THRESHOLD: text })).toContain("BIOMETRICS_LIVENESS_THRESHOLD must be");
+    },
+  );
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { decide, decideSearch, sumUp } from "../src/decision.ts";
+import { type Decision, decide, decideSearch, sumUp } from "../src/decision.ts";
 import type { Match, Report, SearchReport } from "../src/provider.ts";
 import { about, type Outcome, WARNINGS } from "../src/warnings.ts";
 
@@ -78,13 +78,120 @@ describe("an approval must be borne out", () => {
 test("a retake and a fraud are told apart", () => {
   const actions = Object.entries(WARNINGS).map(([tag, { action, advice }]) => [tag, action, advice] as const);
   for (const [tag, action, advice] of actions) {
-    const said = { retake: /retake/i, review: /review|retake/i, fraud: /fraud/i }[action];
+    const said = { retake: /retake/i, review: /review/i, fraud: /fraud/i }[action];
     expect(advice, tag).toMatch(said);
     if (action !== "fraud") expect(advice, tag).not.toMatch(/treat as (possible )?fraud/i);
     if (action === "fraud") expect(advice, tag).not.toMatch(/^retake/i);
   }
   expect(WARNINGS.NO_FACE_DETECTED.action).toBe("retake");
   expect(WARNINGS.LIVENESS_FACE_ATTACK.action).toBe("fraud");
+});
+
+describe("fraud wins over retake", () => {
+  const ENDS_RETAKES = ["LIVENESS_FACE_ATTACK", "FACE_IN_BLOCKLIST", "POSSIBLE_FACE_IN_BLOCKLIST"];
+  const others = Object.keys(WARNINGS).filter((tag) => !ENDS_RETAKES.includes(tag));
+  const asksAgain = /retake|(new|another|better) photo (?!from)|ask for|anew/i;
+  const adviceOf = ({ warnings, next_steps }: Decision) => [...next_steps, ...warnings.map(({ advice }) => advice)];
+  const forbids = (text: string) => /^Do not ask for another photo/.test(text);
+
+  test.each(ENDS_RETAKES)("%s: nothing asks for another photo, whatever else was found", (tag) => {
+    for (const tags of [...others.map((other) => [other, tag]), [...others, tag], [tag, ...others, "NEW_IN_2027"]]) {
+      const warnings = tags.map((tag) => ({ tag, effect: "approved" as const }));
+      const decision = decide(SUBJECT, report({ verdict: "declined", warnings }));
+      expect(decision.warnings.map(({ tag }) => tag)).toEqual(tags);
+      for (const text of adviceOf(decision)) if (!forbids(text)) expect(text, `${tags}`).not.toMatch(asksAgain);
+      expect(decision.next_steps).toContain(about(tag).advice);
+    }
+  });
+
+  test("without them a retake is asked for as before", () => {
+    const warnings = [{ tag: "LOW_LIVENESS_SCORE", effect: "declined" as const }];
+    const { next_steps } = decide(SUBJECT, report({ verdict: "declined", warnings }));
+    expect(next_steps).toEqual([WARNINGS.LOW_LIVENESS_SCORE.advice]);
+  });
+
+  test("of several steps too: a poor selfie is not taken again once the search has met the blocklist", () => {
+    const dark = [{ tag: "LOW_FACE_LUMINANCE", effect: "review" as const }];
+    const liveness = decide(SUBJECT, report({ warnings: dark }));
+    const listed = [{ tag: "POSSIBLE_FACE_IN_BLOCKLIST", effect: "declined" as const }];
+    const search = decide({ ...SUBJECT, check: "face_search" }, report({ verdict: "declined", warnings: listed }));
+    expect(liveness.next_steps[0]).toMatch(/^Retake/);
+    const summed = sumUp({ ...SUBJECT, check: "verify_person" }, [liveness, search], 3);
+    for (const text of adviceOf(summed)) if (!forbids(text)) expect(text).not.toMatch(asksAgain);
+    expect(summed.next_steps).toContain(WARNINGS.POSSIBLE_FACE_IN_BLOCKLIST.advice);
+  });
+});
+
+describe("a match of 70 or below", () => {
+  const match = (score: number, threshold: number, more: object = {}) =>
+    decide({ ...SUBJECT, check: "face_match", ...more }, report({ score, threshold }));
+  const caller = (threshold: number) => ({ thresholds: { caller: threshold } });
+  const operator = (threshold: number) => ({ thresholds: { operator: threshold } });
+
+  test.each<[score: number, threshold: number, more: object, outcome: Outcome]>([
+    // Nobody's threshold: the provider's own approval holds above 70 alone.
+    [30.1, 30, {}, "review"],
+    [49, 30, {}, "review"],
+    [69.9, 30, {}, "review"],
+    [70, 30, {}, "review"],
+    [70.01, 30, {}, "approved"],
+    [70, 30, { thresholds: {} }, "review"],
+    // Somebody's: theirs.
+    [60, 50, caller(50), "approved"],
+    [31, 30, caller(30), "approved"],
+    [1, 0, caller(0), "approved"],
+    [50, 50, caller(50), "review"],
+    [60, 50, operator(50), "approved"],
+    [88, 90, operator(90), "review"],
+    // Both: the call's is sent, and what does not clear the operator's is not approved.
+    [75, 60, { thresholds: { caller: 60, operator: 80 } }, "review"],
+    [80, 60, { thresholds: { caller: 60, operator: 80 } }, "review"],
+    [80.5, 60, { thresholds: { caller: 60, operator: 80 } }, "approved"],
+    [60, 55, { thresholds: { caller: 55, operator: 40 } }, "approved"],
+    // On the device never, whoever names a threshold.
+    [70, 30, { provider: "on-device" }, "review"],
+    [60, 50, { provider: "on-device", ...caller(50) }, "review"],
+    [60, 50, { provider: "on-device", ...operator(50) }, "review"],
+    [70.01, 50, { provider: "on-device", ...caller(50) }, "approved"],
+  ])("%d with a threshold of %d, %j, is %s", (score, threshold, more, outcome) => {
+    expect(match(score, threshold, more).outcome).toBe(outcome);
+  });
+
+  test("is never approved by a rule: the provider's decline stands", () => {
+    const given = report({ verdict: "declined", score: 60, threshold: 65 });
+    expect(decide({ ...SUBJECT, check: "face_match", ...caller(65) }, given).outcome).toBe("declined");
+  });
+
+  test("says why, whose threshold applied, and what to do", () => {
+    const byDefault = match(60, 30);
+    expect(byDefault.summary).toBe(
+      "Face match by Didit: not decided: a person must review it (score 60 of 100, moderate similarity; declines at or " +
+        "below 30, the provider's default). A match of 70 or below is approved only by a threshold of the caller's or " +
+        "the operator's own. Compare the two photos by eye.",
+    );
+    expect(byDefault.next_steps[0]).toMatch(/by eye/);
+    expect(match(40, 30).summary).toMatch(/low similarity;.*Below 50 they are likely different people\. Compare/);
+    const own = match(60, 50, caller(50));
+    expect(own.summary).toMatch(
+      /approved \(score 60 of 100, moderate similarity; declines at or below 50, the caller's/,
+    );
+    expect(own.summary).toMatch(/Compare the two photos by eye\.$/);
+    expect(own.next_steps).toEqual([expect.stringMatching(/by eye/)]);
+    expect(match(60, 50, operator(50)).summary).toContain("below 50, the operator's threshold)");
+    const both = match(75, 60, { thresholds: { caller: 60, operator: 80 } });
+    expect(both.summary).toContain("It does not clear the operator's threshold of 80.");
+    expect(match(60, 50, { provider: "on-device", ...caller(50) }).summary).toContain(
+      "On the device no match of 70 or below is approved.",
+    );
+    expect(match(70.01, 30).summary).toContain("score 70.01 of 100"); // not "70", which is for review
+    expect(match(95, 30)).toMatchObject({ next_steps: [], summary: expect.not.stringContaining("eye") });
+  });
+
+  test("no liveness is judged by it, but by the operator's threshold", () => {
+    expect(decide(SUBJECT, report({ score: 60 })).outcome).toBe("approved");
+    const low = decide({ ...SUBJECT, thresholds: { caller: 50, operator: 80 } }, report({ score: 60, threshold: 50 }));
+    expect(low).toMatchObject({ outcome: "review", threshold: 50, summary: expect.stringContaining("operator's") });
+  });
 });
 
 test.each([

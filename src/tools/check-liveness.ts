@@ -22,9 +22,10 @@ export const checkLiveness = defineTool({
     openWorldHint: true,
   },
   async run({ image_path, ...args }, context) {
+    const thresholds = { caller: args.decline_threshold, operator: context.thresholds.liveness };
     const provider = await need(context, "checkLiveness");
     const { images, facts } = await readImages(context, provider.images, { image: image_path });
-    const report = await provider.checkLiveness(images.image, checkOptions(args, context));
-    return decide({ check: "liveness", provider: provider.name, images: facts }, report);
+    const report = await provider.checkLiveness(images.image, checkOptions(args, context, thresholds));
+    return decide({ check: "liveness", provider: provider.name, images: facts, thresholds }, report);
   },
 });

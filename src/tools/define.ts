@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { type Account, withBalance } from "../account.ts";
-import type { ImageFacts } from "../decision.ts";
+import { type ImageFacts, ownThreshold, type Thresholds } from "../decision.ts";
 import { CheckError } from "../errors.ts";
 import type { FileLimits, Image, ImageLimits } from "../image.ts";
 import type { LivenessSelfie } from "../liveness-selfie.ts";
@@ -20,6 +20,8 @@ export interface Deps {
   provider(): Promise<Provider>;
   /** Why it is that one, in words. */
   choice(): Promise<Choice>;
+  /** The operator's own, 0..100; undefined: the provider's default. */
+  readonly thresholds: { readonly liveness: number | undefined; readonly match: number | undefined };
   loadImage(path: string, limits: ImageLimits): Promise<Image>;
   /** The same for a file that is no image. */
   loadFile(path: string, limits: FileLimits): Promise<Uint8Array<ArrayBuffer>>;
@@ -175,18 +177,21 @@ export const save = z.boolean().optional().describe("may the provider keep image
 export const vendorData = line(256).optional().describe("your own id of the person");
 
 interface CheckArguments {
-  readonly decline_threshold?: number | undefined;
   readonly rotate?: boolean | undefined;
   readonly save?: boolean | undefined;
   readonly vendor_data?: string | undefined;
 }
 
-/** The shared arguments as a provider takes them. */
-export function checkOptions(args: CheckArguments, { signal, onStage }: ToolContext): CheckOptions {
+/** The shared arguments as a provider takes them. A search has no threshold. */
+export function checkOptions(
+  args: CheckArguments,
+  { signal, onStage }: ToolContext,
+  thresholds: Thresholds = {},
+): CheckOptions {
   return {
     signal,
     onStage,
-    declineThreshold: args.decline_threshold,
+    declineThreshold: ownThreshold({ thresholds }),
     rotate: args.rotate,
     save: args.save,
     vendorData: args.vendor_data,

@@ -2,6 +2,8 @@ import * as z from "zod";
 import { namesOf } from "../image.ts";
 import { defineTool } from "./define.ts";
 
+const PROVIDER_DEFAULT = "provider default";
+
 const detail = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 
 export const getSetup = defineTool({
@@ -28,6 +30,7 @@ export const getSetup = defineTool({
       context.folders(),
     ]);
     const formats = namesOf(provider.images.mimes);
+    const { liveness, match } = context.thresholds;
     const readable = folders.filter((folder) => folder.readable).map(({ path }) => path);
     return {
       version: context.version,
@@ -37,10 +40,20 @@ export const getSetup = defineTool({
       image_folders: [...folders],
       formats,
       max_bytes: provider.images.maxBytes,
-      details: { ...(await provider.describe()) },
+      details: {
+        ...(await provider.describe()),
+        liveness_threshold: liveness ?? PROVIDER_DEFAULT,
+        match_threshold: match ?? PROVIDER_DEFAULT,
+      },
       summary:
         `Provider: ${name} (${reason}). Images: ${formats} up to ${provider.images.maxBytes / 2 ** 20} MB, ` +
-        (readable.length === 0 ? "but no folder may be read." : `from ${readable.join(", ")}.`),
+        (readable.length === 0 ? "but no folder may be read." : `from ${readable.join(", ")}.`) +
+        describeThresholds({ liveness, match }),
     };
   },
 });
+
+function describeThresholds(thresholds: Readonly<Record<string, number | undefined>>): string {
+  const own = Object.entries(thresholds).flatMap(([name, it]) => (it === undefined ? [] : [`${name} ${it}`]));
+  return own.length === 0 ? "" : ` The operator's own thresholds: ${own.join(", ")}.`;
+}

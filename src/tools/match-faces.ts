@@ -10,7 +10,7 @@ export const matchFaces = defineTool({
   input: {
     user_image_path: imagePath.describe("local path of the photo to check"),
     reference_image_path: imagePath.describe("local path of the photo that is trusted"),
-    decline_threshold: percent.optional().describe("declines at or below it; default 30"),
+    decline_threshold: percent.optional().describe("declines at or below it; default 30, review to 70"),
     rotate,
     save,
     vendor_data: vendorData,
@@ -23,12 +23,14 @@ export const matchFaces = defineTool({
     openWorldHint: true,
   },
   async run({ user_image_path, reference_image_path, ...args }, context) {
+    const thresholds = { caller: args.decline_threshold, operator: context.thresholds.match };
     const provider = await need(context, "matchFaces");
     const { images, facts } = await readImages(context, provider.images, {
       user_image: user_image_path,
       reference_image: reference_image_path,
     });
-    const report = await provider.matchFaces(images.user_image, images.reference_image, checkOptions(args, context));
-    return decide({ check: "face_match", provider: provider.name, images: facts }, report);
+    const options = checkOptions(args, context, thresholds);
+    const report = await provider.matchFaces(images.user_image, images.reference_image, options);
+    return decide({ check: "face_match", provider: provider.name, images: facts, thresholds }, report);
   },
 });

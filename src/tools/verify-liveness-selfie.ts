@@ -62,7 +62,8 @@ export const verifyLivenessSelfie = defineTool({
       autoRotate: auto_rotate,
       declineThreshold: decline_threshold,
     });
-    return decide({ check: "liveness_selfie", provider: linkface.name, images: facts }, report);
+    const thresholds = { caller: decline_threshold };
+    return decide({ check: "liveness_selfie", provider: linkface.name, images: facts, thresholds }, report);
   },
 });
 

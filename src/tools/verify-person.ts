@@ -1,7 +1,7 @@
 import * as z from "zod";
-import { CHECKS, Decision, decide, decideSearch, sumUp } from "../decision.ts";
+import { CHECKS, Decision, decide, decideSearch, fraudFirst, sumUp, type Thresholds } from "../decision.ts";
 import { OUTCOMES } from "../warnings.ts";
-import { checkOptions, defineTool, imagePath, need, readImages, rotate, save, vendorData } from "./define.ts";
+import { checkOptions, defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
 
 /** A check's own result, whole but for what stands at the top: the images, and the provider's JSON. */
 const step = z.looseObject({ check: z.enum(CHECKS), outcome: z.enum(OUTCOMES), summary: z.string() });
@@ -16,6 +16,8 @@ export const verifyPerson = defineTool({
     selfie_path: imagePath.describe("local path of the selfie"),
     reference_image_path: imagePath.optional().describe("local path of a trusted photo; without it nothing is matched"),
     search: z.boolean().default(true).describe("search for duplicates"),
+    liveness_threshold: percent.optional().describe("default 30"),
+    match_threshold: percent.optional().describe("default 30, review to 70"),
     rotate,
     save,
     vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
@@ -47,17 +49,21 @@ export const verifyPerson = defineTool({
       liveness.prepare?.(reference_image, { rotate: args.rotate, signal: context.signal });
     }
     const images = [...selfie.facts, ...(reference?.facts ?? [])];
-    const optionsOf = (check: string) => ({
-      ...checkOptions(args, context),
+    const thresholds = {
+      liveness: { caller: args.liveness_threshold, operator: context.thresholds.liveness },
+      match: { caller: args.match_threshold, operator: context.thresholds.match },
+    };
+    const optionsOf = (check: string, own?: Thresholds) => ({
+      ...checkOptions(args, context, own),
       onStage: (stage: string) => context.onStage(`${check}: ${stage}`),
     });
 
     const steps: (() => Promise<Decision>)[] = [
       async () => {
         // A selfie that is kept enters the index, where the search right after would find it as a duplicate of itself.
-        const options = { ...optionsOf("liveness"), ...(search ? { save: false } : {}) };
+        const options = { ...optionsOf("liveness", thresholds.liveness), ...(search ? { save: false } : {}) };
         const report = await liveness.checkLiveness(selfie.images.selfie, options);
-        return decide({ check: "liveness", provider: name, images: [] }, report);
+        return decide({ check: "liveness", provider: name, images: [], thresholds: thresholds.liveness }, report);
       },
     ];
     if (search) {
@@ -69,8 +75,12 @@ export const verifyPerson = defineTool({
     if (reference !== undefined) {
       steps.push(async () => {
         const { reference_image } = reference.images;
-        const report = await matching.matchFaces(selfie.images.selfie, reference_image, optionsOf("match"));
-        return decide({ check: "face_match", provider: name, images: [] }, report);
+        const report = await matching.matchFaces(
+          selfie.images.selfie,
+          reference_image,
+          optionsOf("match", thresholds.match),
+        );
+        return decide({ check: "face_match", provider: name, images: [], thresholds: thresholds.match }, report);
       });
     }
 
@@ -82,7 +92,7 @@ export const verifyPerson = defineTool({
     }
     return {
       ...sumUp({ check: "verify_person", provider: name, images }, done, steps.length),
-      steps: done.map(({ raw, images, ...own }) => own),
+      steps: fraudFirst(done).map(({ raw, images, ...own }) => own),
     };
   },
 });

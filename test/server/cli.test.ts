@@ -51,6 +51,24 @@ describe("exit codes", () => {
     expect(await biometrics(["check-liveness", selfie])).toMatchObject({ code });
   });
 
+  test("a threshold is taken from an argument, and the operator's from a flag or the environment", async () => {
+    const sent = () => didit.received.at(-1)?.fields["face_liveness_score_decline_threshold"];
+    const person = ["verify-person", selfie, "--liveness-threshold", "96"]; // the stand-in scores 95.5
+    expect(await biometrics(person, { BIOMETRICS_LIVENESS_THRESHOLD: "20" })).toMatchObject({ code: 4 });
+    expect(sent()).toBe("96");
+    expect(await biometrics(["check-liveness", selfie, "--liveness-threshold", "97"])).toMatchObject({ code: 4 });
+    expect(sent()).toBe("97");
+    const env = { BIOMETRICS_LIVENESS_THRESHOLD: "98" };
+    const { code, out } = await biometrics(["check-liveness", selfie], env);
+    expect([code, sent()]).toEqual([4, "98"]);
+    expect(out).toContain("declines at or below 98, the operator's threshold");
+    expect(await biometrics(["check-liveness", selfie, "--threshold", "40"], env)).toMatchObject({ code: 3 });
+    expect(await biometrics(["check-liveness", selfie], { BIOMETRICS_LIVENESS_THRESHOLD: "0.98" })).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("must be a number from 0 to 100 (80, not 0.8)"),
+    });
+  });
+
   test.each([
     ["an unknown command", ["chek-liveness", "x.jpg"], /Did you mean check-liveness/],
     ["an unknown flag", ["check-liveness", "selfie.jpg", "--treshold", "3"], /Did you mean --threshold/],

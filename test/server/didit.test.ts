@@ -42,7 +42,9 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
       outcome: "approved",
       score: expect.any(Number),
       threshold: 30,
-      summary: expect.stringMatching(/^Liveness by Didit: approved \(score .* of 100; declines at or below 30\)\.$/),
+      summary: expect.stringMatching(
+        /^Liveness by Didit: approved \(score .* of 100; declines at or below 30, the provider's default\)\.$/,
+      ),
       warnings: [],
       next_steps: [],
       reference: expect.any(String),
@@ -192,6 +194,93 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
     const { structuredContent, everything } = await server.call("get_setup");
     expect(structuredContent).toMatchObject({ provider: "didit", api_key: `ends in ${API_KEY.slice(-4)}` });
     expect(everything).not.toContain(API_KEY);
+  });
+});
+
+const MATCH = (score: number) => ({
+  status: 200,
+  body: { request_id: "r-2", face_match: { status: "Approved", score, warnings: [] } },
+});
+
+describe("thresholds", () => {
+  const [, modern] = ERAS;
+  const connect = async (own: Record<string, string> = {}) => {
+    const env = { DIDIT_API_KEY: API_KEY, DIDIT_API_BASE_URL: didit.url, BIOMETRICS_IMAGE_DIRS: photos, ...own };
+    const server = await modern?.connect({ env });
+    if (server === undefined) throw new Error("no client");
+    return closing(server);
+  };
+  const pair = { user_image_path: "", reference_image_path: "" };
+  const sentThreshold = (kind: "liveness" | "match") =>
+    didit.received.at(-1)?.fields[`face_${kind}_score_decline_threshold`];
+  beforeAll(() => Object.assign(pair, { user_image_path: selfie, reference_image_path: passport }));
+
+  test("without one of anybody's own, a match that Didit approves at 70 or below is for review", async () => {
+    const server = await connect();
+    for (const [score, outcome] of [
+      [31, "review"],
+      [60, "review"],
+      [70, "review"],
+      [70.01, "approved"],
+    ] as const) {
+      didit.next(MATCH(score));
+      const { structuredContent } = await server.call("match_faces", pair);
+      expect(structuredContent, `${score}`).toMatchObject({ outcome, score, threshold: 30 });
+      expect(sentThreshold("match")).toBeUndefined();
+    }
+    didit.next(MATCH(60));
+    const { text } = await server.call("match_faces", pair);
+    expect(text).toMatch(/moderate similarity; declines at or below 30, the provider's default.*by eye/s);
+    didit.next(LIVENESS({}), { status: 200, body: { face_search: { status: "Approved", matches: [] } } }, MATCH(60));
+    const person = { selfie_path: selfie, reference_image_path: passport };
+    expect((await server.call("verify_person", person)).structuredContent).toMatchObject({
+      outcome: "review",
+      steps: [{ outcome: "approved" }, { outcome: "approved" }, { outcome: "review", score: 60 }],
+    });
+  });
+
+  test("the call's own is sent, applied and named", async () => {
+    const server = await connect();
+    didit.next(MATCH(60));
+    const answer = await server.call("match_faces", { ...pair, decline_threshold: 50 });
+    expect(sentThreshold("match")).toBe("50");
+    expect(answer.structuredContent).toMatchObject({ outcome: "approved", threshold: 50 });
+    expect(answer.text).toMatch(/moderate similarity; declines at or below 50, the caller's threshold\)\. .*by eye/);
+    const args = { selfie_path: selfie, reference_image_path: passport, liveness_threshold: 40, match_threshold: 55 };
+    didit.next(LIVENESS({}), { status: 200, body: { face_search: { status: "Approved", matches: [] } } }, MATCH(60));
+    const before = didit.received.length;
+    const { structuredContent } = await server.call("verify_person", args);
+    expect(didit.received.slice(before).map(({ fields }) => fields)).toMatchObject([
+      { face_liveness_score_decline_threshold: "40" },
+      {},
+      { face_match_score_decline_threshold: "55" },
+    ]);
+    expect(structuredContent).toMatchObject({
+      outcome: "approved",
+      steps: [{ threshold: 40 }, { threshold: null }, { outcome: "approved", threshold: 55 }],
+    });
+  });
+
+  test("the operator's applies where a call names none, and is never undercut", async () => {
+    const server = await connect({ BIOMETRICS_LIVENESS_THRESHOLD: "80", BIOMETRICS_MATCH_THRESHOLD: "55" });
+    const { structuredContent: setup, text: shown } = await server.call("get_setup");
+    expect(setup).toMatchObject({ details: { liveness_threshold: 80, match_threshold: 55 } });
+    expect(shown).toContain("The operator's own thresholds: liveness 80, match 55.");
+    didit.next(MATCH(60));
+    const match = await server.call("match_faces", pair);
+    expect(sentThreshold("match")).toBe("55");
+    expect(match.structuredContent).toMatchObject({ outcome: "approved", threshold: 55 });
+    expect(match.text).toContain("declines at or below 55, the operator's threshold");
+    await server.call("check_liveness", { image_path: selfie });
+    expect(sentThreshold("liveness")).toBe("80");
+    didit.next(LIVENESS({ score: 79 }));
+    const low = await server.call("check_liveness", { image_path: selfie, decline_threshold: 10 });
+    expect(sentThreshold("liveness")).toBe("10");
+    expect(low.structuredContent).toMatchObject({ outcome: "review", threshold: 10 });
+    expect(low.text).toContain("It does not clear the operator's threshold of 80.");
+    didit.next(LIVENESS({ score: 79 }));
+    const person = await server.call("verify_person", { selfie_path: selfie, search: false, liveness_threshold: 10 });
+    expect(person.structuredContent).toMatchObject({ outcome: "review" });
   });
 });
 

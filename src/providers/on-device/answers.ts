@@ -138,7 +138,7 @@ function imageBlock(reading: Reading) {
 }
 
 function warningBlock({ tag, severity, detail }: Remark, feature: "LIVENESS" | "FACEMATCH") {
-  const { meaning, advice } = about(tag);
+  const { meaning } = about(tag);
   const words = tag.toLowerCase().replaceAll("_", " ");
   return {
     risk: tag,
@@ -146,7 +146,7 @@ function warningBlock({ tag, severity, detail }: Remark, feature: "LIVENESS" | "
     additional_data: detail ?? null,
     log_type: severity,
     short_description: words.charAt(0).toUpperCase() + words.slice(1),
-    long_description: `${meaning} ${advice}`,
+    long_description: meaning, // what to do is for the decision to say
   };
 }
 

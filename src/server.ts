@@ -92,7 +92,9 @@ async function answer(
     const answered = links.resumed(context);
     if (answered !== undefined) return await succeed(answered);
     const tool = await toolOf(name);
-    const result = await reach.admit(() => tool.call(args, { ...deps, signal, onStage: progressOf(context) }));
+    const result = await reach.admit(() =>
+      tool.call(args, { ...deps, signal, onStage: progressOf(context), onFailure: log }),
+    );
     const link = tool.link(result);
     const offer = link && (await links.offer(link, result, context, capabilities()));
     return offer ?? (await succeed(result));

@@ -42,6 +42,8 @@ export interface ToolContext extends Deps {
   readonly signal: AbortSignal;
   /** Told what is being done now, for a progress bar. */
   readonly onStage: (message: string) => void;
+  /** Told, for the log, of a failure that the answer survives. */
+  readonly onFailure?: (what: string, detail: unknown) => void;
 }
 
 /** All four MCP hints, each said aloud: a forgotten one would fall back to the client's guess. */

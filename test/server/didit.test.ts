@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Connection, closing, ERAS, temporaryFolder } from "../support/clients.ts";
+import { type Connection, closing, ERAS, type ToolAnswer, temporaryFolder } from "../support/clients.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 
 const photos = temporaryFolder("photos-");
@@ -173,7 +173,7 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
     ]);
   });
 
-  test("verify_person asks nothing more after a decline, and decides nothing after a failure", async () => {
+  test("verify_person asks nothing more after a decline, and decides nothing when its first step fails", async () => {
     const args = { selfie_path: selfie, reference_image_path: passport };
     const before = didit.received.length;
     didit.next(LIVENESS({ status: "Declined", score: 3 }));
@@ -181,11 +181,90 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
     expect(declined.structuredContent).toMatchObject({ outcome: "declined", steps: [{ outcome: "declined" }] });
     expect(declined.text).toContain("2 further steps not made");
     expect(didit.received).toHaveLength(before + 1);
-    didit.next(LIVENESS({}), { status: 500, text: PROSE });
+    didit.next({ status: 500, text: PROSE });
     const failed = await server.call("verify_person", args);
     expect(failed.isError).toBe(true);
     expect(failed.structuredContent).toBeUndefined();
-    expect(failed.text).toMatch(/^Error \[unavailable\]/);
+    expect(failed.text).toMatch(/^Error \[/);
+  });
+
+  describe("verify_person keeps what was paid for", () => {
+    const args = () => ({ selfie_path: selfie, reference_image_path: passport, vendor_data: "u-1" });
+    const stepsOf = ({ structuredContent }: ToolAnswer) => structuredContent?.["steps"] as Record<string, unknown>[];
+
+    test.each([
+      ["a connection that broke", { drop: "after body" }, "no_answer"],
+      ["an answer that is not understood", { status: 200, text: "<html>" }, "bad_response"],
+      ["no credits left", { status: 403, body: { error: "You don't have enough credits." } }, "no_credit"],
+    ] as const)("after %s nothing more is asked, and nothing reads as approved", async (_what, behaviour, code) => {
+      const before = didit.received.length;
+      didit.next(LIVENESS({}), behaviour);
+      const answer = await server.call("verify_person", args());
+      expect(answer.isError).toBeFalsy();
+      expect(answer.structuredContent).toMatchObject({
+        outcome: "review",
+        raw: { liveness: { liveness: { score: 95 } }, face_search: null },
+        next_steps: [
+          expect.stringMatching(/For the search alone, call search_face on the selfie/),
+          expect.stringMatching(/For the match alone, call match_faces on the selfie and the reference photo/),
+        ],
+      });
+      expect(stepsOf(answer)).toMatchObject([
+        { check: "liveness", outcome: "approved", score: 95 },
+        { check: "face_search", outcome: null, error: { code, message: expect.any(String), retryable: false } },
+      ]);
+      expect(answer.text).toMatch(
+        new RegExp(`by Didit: not decided: .* The search failed \\[${code}\\] and decided nothing: `),
+      );
+      expect(answer.text).toContain("1 further step not made.");
+      expect(answer.everything).not.toContain(PROSE);
+      const paths = didit.received.slice(before).map(({ path }) => path);
+      expect(paths.filter((path) => path === "/v3/face-match/")).toEqual([]);
+      expect(server.stderr()).toContain(`verify_person, face_search failed, ${code}`);
+    });
+
+    test("a key that may not search is no reason not to match", async () => {
+      didit.next(LIVENESS({}), { status: 403, body: { detail: PROSE } });
+      const answer = await server.call("verify_person", args());
+      expect(answer.structuredContent).toMatchObject({
+        outcome: "review",
+        next_steps: [expect.stringMatching(/For the search alone, call search_face on the selfie/)],
+      });
+      expect(stepsOf(answer)).toMatchObject([
+        { outcome: "approved" },
+        { check: "face_search", outcome: null, error: { code: "unauthorized" } },
+        { check: "face_match", outcome: "approved" },
+      ]);
+    });
+
+    test("a decline after it still declines", async () => {
+      const match = { status: "Declined", score: 12, warnings: [] };
+      const search = { status: 403, body: { detail: PROSE } };
+      didit.next(LIVENESS({}), search, { status: 200, body: { request_id: "r", face_match: match } });
+      const answer = await server.call("verify_person", args());
+      expect(answer.structuredContent).toMatchObject({ outcome: "declined" });
+    });
+
+    test("a match that fails keeps liveness and search", async () => {
+      const failure = { status: 500, text: PROSE };
+      const search = { status: "Approved", total_matches: 0, matches: [], warnings: [] };
+      didit.next(LIVENESS({}), { status: 200, body: { request_id: "r", face_search: search } }, failure);
+      const answer = await server.call("verify_person", args());
+      expect(answer.structuredContent).toMatchObject({ outcome: "review" });
+      expect(stepsOf(answer)).toMatchObject([{ outcome: "approved" }, {}, { check: "face_match", outcome: null }]);
+    });
+
+    test("a cancelled one stays cancelled", async () => {
+      const before = didit.received.length;
+      didit.next(LIVENESS({}), { hang: true });
+      const cancelled = new AbortController();
+      const call = server.call("verify_person", args(), { signal: cancelled.signal });
+      call.catch(() => {});
+      await expect.poll(() => didit.received.length).toBe(before + 2);
+      cancelled.abort();
+      await expect(call).rejects.toThrow();
+      expect(await didit.received.at(-1)?.abandoned).toBe(true);
+    });
   });
 
   test("the setup names the provider, and no more than the end of the key", async () => {

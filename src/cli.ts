@@ -102,7 +102,7 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
       if (secret !== undefined) given.push([name, secret]);
     }
     const result = await tool.call(Object.fromEntries(given), context);
-    terminal.print(isJson(command) ? JSON.stringify(result) : render(result).text);
+    terminal.print(isJson(command) ? JSON.stringify(result) : render(result));
     return EXIT[outcomeOf(result) ?? "approved"];
   });
 }

@@ -122,9 +122,8 @@ async function toolOf(name: string): Promise<Tool> {
 }
 
 async function succeed(result: Readonly<Record<string, unknown>>): Promise<CallToolResult> {
-  const { render } = await import("./render.ts");
-  const { text, raw } = render(result);
-  const content = [text, ...(raw === undefined ? [] : [raw])].map((text) => ({ type: "text" as const, text }));
+  const { toTexts } = await import("./render.ts");
+  const content = toTexts(result).map((text) => ({ type: "text" as const, text }));
   return { content, structuredContent: { ...result } };
 }
 

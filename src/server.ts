@@ -2,6 +2,8 @@ import {
   type CallToolResult,
   type InputRequiredResult,
   McpServer,
+  ProtocolError,
+  ProtocolErrorCode,
   type ServerContext,
   type StandardSchemaWithJSON,
 } from "@modelcontextprotocol/server";
@@ -65,8 +67,12 @@ async function createServer(deps: Deps, log: Log, links: LinkOffers, reach: Reac
   for (const { name, title, description, input } of LISTING.prompts) {
     server.registerPrompt(name, { title, description, argsSchema: advertised(input) }, async (given) => {
       const { PROMPTS } = await import("./prompts.ts");
-      const text = PROMPTS.find((prompt) => prompt.name === name)?.text(given) ?? "";
-      return { messages: [{ role: "user", content: { type: "text", text } }] };
+      try {
+        const text = PROMPTS.find((prompt) => prompt.name === name)?.text(given) ?? "";
+        return { messages: [{ role: "user", content: { type: "text", text } }] };
+      } catch (thrown) {
+        throw new ProtocolError(ProtocolErrorCode.InvalidParams, CheckError.from(thrown).message);
+      }
     });
   }
   return server;

@@ -96,13 +96,13 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
     .map((input) => [input.name, input.isRequired ? positional[required.indexOf(input)] : options[camel(input.flag)]])
     .filter(([, value]) => value !== undefined);
   return withApp(command, terminal, async (app) => {
-    const context = { ...app, signal: terminal.signal, onStage: () => {} };
+    const context = { ...app, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
     for (const name of tool.secrets) {
       const secret = await terminal.readPassword(`${name} (empty: a strong one is made)`);
       if (secret !== undefined) given.push([name, secret]);
     }
     const result = await tool.call(Object.fromEntries(given), context);
-    terminal.print(isJson(command) ? JSON.stringify(result) : render(result).text);
+    terminal.print(isJson(command) ? JSON.stringify(result) : render(result));
     return EXIT[outcomeOf(result) ?? "approved"];
   });
 }

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { parseArguments } from "./arguments.ts";
 import { quoted } from "./untrusted.ts";
 
 /** What a user starts by name: an order to the assistant, in the words of one who knows the tools. */
@@ -8,7 +9,7 @@ export interface Prompt {
   readonly description: string;
   /** Strings, as the protocol has it. */
   readonly args: z.ZodObject;
-  /** @throws ZodError for arguments that do not fit. */
+  /** @throws CheckError `invalid_input` for arguments that do not fit. */
   text(args: unknown): string;
 }
 
@@ -20,8 +21,12 @@ interface PromptSpec<A extends z.ZodRawShape> extends Omit<Prompt, "args" | "tex
 
 /** Closes the type of the arguments over, as `defineTool` does. */
 function definePrompt<A extends z.ZodRawShape>({ args, text, ...rest }: PromptSpec<A>): Prompt {
-  const schema = z.object(args);
-  return { ...rest, args: schema, text: (given) => text(schema.parse(given)).join("\n") };
+  const schema = z.strictObject(args);
+  return {
+    ...rest,
+    args: schema,
+    text: (given) => text(parseArguments(rest.name, schema, given)).join("\n"),
+  };
 }
 
 const MAX_PATH_CHARS = 4096;

@@ -2,6 +2,8 @@ import {
   type CallToolResult,
   type InputRequiredResult,
   McpServer,
+  ProtocolError,
+  ProtocolErrorCode,
   type ServerContext,
   type StandardSchemaWithJSON,
 } from "@modelcontextprotocol/server";
@@ -65,8 +67,12 @@ async function createServer(deps: Deps, log: Log, links: LinkOffers, reach: Reac
   for (const { name, title, description, input } of LISTING.prompts) {
     server.registerPrompt(name, { title, description, argsSchema: advertised(input) }, async (given) => {
       const { PROMPTS } = await import("./prompts.ts");
-      const text = PROMPTS.find((prompt) => prompt.name === name)?.text(given) ?? "";
-      return { messages: [{ role: "user", content: { type: "text", text } }] };
+      try {
+        const text = PROMPTS.find((prompt) => prompt.name === name)?.text(given) ?? "";
+        return { messages: [{ role: "user", content: { type: "text", text } }] };
+      } catch (thrown) {
+        throw new ProtocolError(ProtocolErrorCode.InvalidParams, CheckError.from(thrown).message);
+      }
     });
   }
   return server;
@@ -93,7 +99,7 @@ async function answer(
     if (answered !== undefined) return await succeed(answered);
     const tool = await toolOf(name);
     const result = await reach.admission.admit(
-      (load) => tool.call(args, { ...bounded(deps, load), signal, onStage: progressOf(context) }),
+      (load) => tool.call(args, { ...bounded(deps, load), signal, onStage: progressOf(context), onFailure: log }),
       { signal, delivery: reach.deliveryOf(context.http?.req) },
     );
     assertSendable(result);
@@ -146,9 +152,8 @@ function assertSendable(value: unknown, levels = MAX_DEPTH): void {
 }
 
 async function succeed(result: Readonly<Record<string, unknown>>): Promise<CallToolResult> {
-  const { render } = await import("./render.ts");
-  const { text, raw } = render(result);
-  const content = [text, ...(raw === undefined ? [] : [raw])].map((text) => ({ type: "text" as const, text }));
+  const { toTexts } = await import("./render.ts");
+  const content = toTexts(result).map((text) => ({ type: "text" as const, text }));
   return { content, structuredContent: { ...result } };
 }
 

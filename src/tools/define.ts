@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { type Account, withBalance } from "../account.ts";
+import { parseArguments } from "../arguments.ts";
 import { type ImageFacts, ownThreshold, type Thresholds } from "../decision.ts";
 import { CheckError } from "../errors.ts";
 import type { FileLimits, Image, ImageLimits } from "../image.ts";
@@ -44,6 +45,8 @@ export interface ToolContext extends Deps {
   readonly signal: AbortSignal;
   /** Told what is being done now, for a progress bar. */
   readonly onStage: (message: string) => void;
+  /** Told, for the log, of a failure that the answer survives. */
+  readonly onFailure?: (what: string, detail: unknown) => void;
 }
 
 /** All four MCP hints, each said aloud: a forgotten one would fall back to the client's guess. */
@@ -99,30 +102,12 @@ export function defineTool<I extends z.ZodRawShape, O extends z.ZodObject>(spec:
     secrets: spec.secrets ?? [],
     link: (result) => link?.(spec.output.parse(result)),
     async call(args, context) {
-      const parsed = input.safeParse(args ?? {});
-      if (!parsed.success) {
-        throw new CheckError(
-          "invalid_input",
-          `The arguments of ${spec.name} are wrong: ${faultsOf(parsed.error, input)}.`,
-        );
-      }
-      const done = run(parsed.data, context).catch(async (thrown: unknown) => {
+      const done = run(parseArguments(spec.name, input, args), context).catch(async (thrown: unknown) => {
         throw await withBalance(thrown, context.account, context);
       });
       return spec.output.parse(await done);
     },
   };
-}
-
-function faultsOf(error: z.ZodError, input: z.ZodObject): string {
-  const known = Object.keys(input.shape).join(", ");
-  return error.issues
-    .map((issue) =>
-      issue.code === "unrecognized_keys"
-        ? `there is no ${issue.keys.map((key) => JSON.stringify(key.slice(0, 40))).join(", ")}; remove it and retry (there are: ${known || "none"})`
-        : `${issue.path.join(".") || "arguments"}: ${issue.message}`,
-    )
-    .join("; ");
 }
 
 /** What a provider cannot do, and the way out. */

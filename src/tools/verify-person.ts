@@ -1,10 +1,26 @@
 import * as z from "zod";
+import { withBalance } from "../account.ts";
 import { CHECKS, Decision, decide, decideSearch, fraudFirst, sumUp, type Thresholds } from "../decision.ts";
+import { CheckError, type FailureCode } from "../errors.ts";
 import { OUTCOMES } from "../warnings.ts";
 import { checkOptions, defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
 
-/** A check's own result, whole but for what stands at the top: the images, and the provider's JSON. */
-const step = z.looseObject({ check: z.enum(CHECKS), outcome: z.enum(OUTCOMES), summary: z.string() });
+/**
+ * A check's own result, whole but for what stands at the top: the images, and the provider's JSON. One that failed has
+ * no outcome, since nothing was decided, and its `error` instead.
+ */
+const step = z.looseObject({ check: z.enum(CHECKS), outcome: z.enum(OUTCOMES).nullable(), summary: z.string() });
+
+interface Step {
+  readonly check: Decision["check"];
+  /** What it is called in a sentence, and how it is made by itself. */
+  readonly noun: string;
+  readonly alone: string;
+  readonly run: () => Promise<Decision>;
+}
+
+/** Failures that say nothing about the steps which follow: this one alone is missing here, or not allowed. */
+const OF_ONE_STEP: readonly FailureCode[] = ["unsupported", "unauthorized", "setup"];
 
 export const verifyPerson = defineTool({
   name: "verify_person",
@@ -58,41 +74,107 @@ export const verifyPerson = defineTool({
       onStage: (stage: string) => context.onStage(`${check}: ${stage}`),
     });
 
-    const steps: (() => Promise<Decision>)[] = [
-      async () => {
-        // A selfie that is kept enters the index, where the search right after would find it as a duplicate of itself.
-        const options = { ...optionsOf("liveness", thresholds.liveness), ...(search ? { save: false } : {}) };
-        const report = await liveness.checkLiveness(selfie.images.selfie, options);
-        return decide({ check: "liveness", provider: name, images: [], thresholds: thresholds.liveness }, report);
+    const steps: Step[] = [
+      {
+        check: "liveness",
+        noun: "liveness check",
+        alone: "check_liveness on the selfie",
+        async run() {
+          // A selfie that is kept enters the index, where the search right after would find it as a duplicate of itself.
+          // The device keeps nothing, and refuses to be asked for it.
+          const options = {
+            ...optionsOf("liveness", thresholds.liveness),
+            ...(search && name !== "on-device" ? { save: false } : {}),
+          };
+          const report = await liveness.checkLiveness(selfie.images.selfie, options);
+          return decide({ check: "liveness", provider: name, images: [], thresholds: thresholds.liveness }, report);
+        },
       },
     ];
     if (search) {
-      steps.push(async () => {
-        const report = await searching.searchFace(selfie.images.selfie, optionsOf("search"));
-        return decideSearch({ check: "face_search", provider: name, images: [] }, report, args.vendor_data);
+      steps.push({
+        check: "face_search",
+        noun: "search",
+        alone: "search_face on the selfie",
+        async run() {
+          const report = await searching.searchFace(selfie.images.selfie, optionsOf("search"));
+          return decideSearch({ check: "face_search", provider: name, images: [] }, report, args.vendor_data);
+        },
       });
     }
     if (reference !== undefined) {
-      steps.push(async () => {
-        const { reference_image } = reference.images;
-        const report = await matching.matchFaces(
-          selfie.images.selfie,
-          reference_image,
-          optionsOf("match", thresholds.match),
-        );
-        return decide({ check: "face_match", provider: name, images: [], thresholds: thresholds.match }, report);
+      steps.push({
+        check: "face_match",
+        noun: "match",
+        alone: "match_faces on the selfie and the reference photo",
+        async run() {
+          const { reference_image } = reference.images;
+          const report = await matching.matchFaces(
+            selfie.images.selfie,
+            reference_image,
+            optionsOf("match", thresholds.match),
+          );
+          return decide({ check: "face_match", provider: name, images: [], thresholds: thresholds.match }, report);
+        },
       });
     }
 
     const done: Decision[] = [];
-    for (const run of steps) {
+    const failures = new Map<Decision["check"], CheckError>();
+    for (const { check, noun, alone, run } of steps) {
       context.signal.throwIfAborted();
-      done.push(await run());
-      if (done.at(-1)?.outcome === "declined") break;
+      try {
+        const decision = await run();
+        done.push(decision);
+        if (decision.outcome === "declined") break;
+      } catch (thrown) {
+        // Of the first step nothing is left that could be kept; a call that was given up is not answered.
+        if (done.length === 0 || context.signal.aborted) throw thrown;
+        const error = CheckError.from(await withBalance(thrown, context.account, context));
+        context.onFailure?.(`verify_person, ${check} failed, ${error.code}`, error.cause ?? error.message);
+        failures.set(check, error);
+        done.push(unfinished({ check, provider: name }, noun, alone, error));
+        if (OF_ONE_STEP.includes(error.code)) continue;
+        break;
+      }
     }
+    const sum = sumUp({ check: "verify_person", provider: name, images }, done, steps.length);
+    const missing = failures.size === 0 ? [] : steps.slice(done.length);
     return {
-      ...sumUp({ check: "verify_person", provider: name, images }, done, steps.length),
-      steps: fraudFirst(done).map(({ raw, images, ...own }) => own),
+      ...sum,
+      next_steps: [...sum.next_steps, ...missing.map(byItself)],
+      steps: fraudFirst(done).map(({ raw, images, ...own }) => {
+        const error = failures.get(own.check);
+        if (error === undefined) return own;
+        const { code, message, next, retryable } = error;
+        const { check, summary } = own;
+        return { check, outcome: null, summary, error: { code, message, next, retryable } };
+      }),
     };
   },
 });
+
+/** A step that failed, among those that are summed up: a person must look, so that the whole is never approved. */
+function unfinished(
+  { check, provider }: Pick<Decision, "check" | "provider">,
+  noun: string,
+  alone: string,
+  { code, message, next }: CheckError,
+): Decision {
+  return {
+    check,
+    provider,
+    outcome: "review",
+    score: null,
+    threshold: null,
+    summary: `The ${noun} failed [${code}] and decided nothing: ${message}`,
+    warnings: [],
+    next_steps: [`${next} ${byItself({ noun, alone })}`],
+    reference: null,
+    images: [],
+    raw: null,
+  };
+}
+
+const byItself = ({ noun, alone }: Pick<Step, "noun" | "alone">) =>
+  `For the ${noun} alone, call ${alone}, with the other arguments as they were.`;

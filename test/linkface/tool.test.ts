@@ -118,7 +118,7 @@ describe("addresses that are not passed on", () => {
     ] as const) {
       const error = await refusedUnsent(args);
       expect(error.code).toBe("invalid_input");
-      expect(error.message).toContain(`${name}: `);
+      expect(error.message).toContain(`${name} must be `);
       expect(told(error)).not.toContain("password@");
     }
   });

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { expect, test } from "vitest";
-import { cleanEnvironment, closing, ERAS, MAIN, temporaryFolder } from "../support/clients.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Connection, cleanEnvironment, closing, ERAS, MAIN, temporaryFolder } from "../support/clients.ts";
 
 const INITIALIZE = {
   jsonrpc: "2.0",
@@ -103,14 +103,65 @@ test.each(ERAS)("every tool says all four hints and both schemas, in $era", asyn
   }
 });
 
-test.each(ERAS)("wrong arguments are told by name, with the cure, in $era", async ({ connect }) => {
-  const server = closing(await connect());
-  const misspelt = await server.call("check_liveness", { image_path: "/x.jpg", decline_treshold: 80 });
-  expect(misspelt.text).toMatch(
-    /^Error \[invalid_input\]: .*"decline_treshold"; remove it and retry .*decline_threshold/,
-  );
-  const outside = await server.call("check_liveness", { image_path: "/x.jpg", decline_threshold: 101 });
-  expect(outside.text).toMatch(/decline_threshold: /);
-  const missing = await server.call("match_faces", { user_image_path: "/x.jpg" });
-  expect(missing.text).toMatch(/reference_image_path: /);
+describe.each(ERAS)("arguments, $era", ({ connect }) => {
+  let server: Connection;
+  beforeAll(async () => {
+    server = await connect();
+  });
+  afterAll(() => server.close());
+  const wrong = async (name: string, args: Record<string, unknown>) => (await server.call(name, args)).text;
+  const photo = { image_path: "/x.jpg" };
+
+  test.each([
+    ["check_liveness", {}, "image_path is required"],
+    ["check_liveness", { image_path: null }, "image_path is required"],
+    ["check_liveness", { image_path: 7 }, "image_path must be a string"],
+    ["check_liveness", { image_path: "" }, "image_path must not be empty"],
+    ["check_liveness", { image_path: "x".repeat(5000) }, "image_path must be at most 4096 characters long"],
+    ["check_liveness", { ...photo, decline_threshold: 101 }, "decline_threshold must be between 0 and 100"],
+    ["check_liveness", { ...photo, decline_threshold: -1 }, "decline_threshold must be between 0 and 100"],
+    ["check_liveness", { ...photo, decline_threshold: "80" }, "decline_threshold must be a number"],
+    ["check_liveness", { ...photo, rotate: "yes" }, "rotate must be true or false"],
+    ["search_face", { ...photo, search_type: "all" }, "search_type must be most_similar or blocklisted_or_approved"],
+    ["list_faces", { limit: 0 }, "limit must be between 1 and 100"],
+    ["list_faces", { limit: 1.5 }, "limit must be a whole number"],
+    ["top_up", { amount_in_dollars: 5 }, "amount_in_dollars must be between 50 and 1000000"],
+    ["top_up", { amount_in_dollars: 50.001 }, "amount_in_dollars must be a multiple of 0.01"],
+    ["match_faces", {}, "user_image_path is required; reference_image_path is required"],
+  ])("%s, %#: what is wrong is said", async (name, args, said) => {
+    expect(await wrong(name, args)).toContain(`Error [invalid_input]: The arguments of ${name} are wrong: ${said}.\n`);
+  });
+
+  test("a misspelt name is told, with the cure", async () => {
+    expect(await wrong("check_liveness", { ...photo, decline_treshold: null })).toMatch(
+      /^Error \[invalid_input\]: .*there is no "decline_treshold"; remove it and retry .*decline_threshold/,
+    );
+  });
+
+  test("of many unknown names the first are told, and how many there are", async () => {
+    const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`surprise_${n}`, n]));
+    const said = await wrong("check_liveness", { ...photo, ...many });
+    expect(said).toMatch(/there is no "surprise_0", .*"surprise_4", and 99,995 more; remove/);
+    expect(said.length).toBeLessThan(500);
+  });
+
+  test("null for an optional argument means that it is not given", async () => {
+    const said = await wrong("check_liveness", { ...photo, decline_threshold: null, rotate: null, vendor_data: null });
+    expect(said).toMatch(/^Error \[path_refused\]/);
+    const { structuredContent } = await server.call("list_faces", { limit: null, cursor: null });
+    expect(structuredContent).toMatchObject({ faces: [], next_cursor: null });
+  });
+
+  test("a prompt says what is wrong with its arguments in the same words", async () => {
+    const get = (args: Record<string, string>) => server.getPrompt("onboard_person", args);
+    await expect(get({})).rejects.toThrow("The arguments of onboard_person are wrong: selfie_path is required.");
+    await expect(get({ selfie_path: "/x", selfy: "1" })).rejects.toThrow(/there is no "selfy"/);
+    await expect(
+      server.getPrompt("compare_two_photos", {
+        user_image_path: "/x",
+        reference_image_path: "/y",
+        decline_threshold: "101",
+      }),
+    ).rejects.toThrow("decline_threshold must be a number from 0 to 100");
+  });
 });

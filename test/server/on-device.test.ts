@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Connection, closing, ERAS, temporaryFolder } from "../support/clients.ts";
@@ -210,4 +210,25 @@ test("several copies share one data folder", async () => {
     const { structuredContent } = await copy.call("search_face", { image_path: photos.womanB });
     expect(structuredContent).toMatchObject({ total_matches: copies.length });
   }
+});
+
+test.each(ERAS)("verify_person without a gallery that works makes its other steps, $era", async ({ connect }) => {
+  const data = join(temporaryFolder("data-"), "data");
+  mkdirSync(data, { mode: 0o700 });
+  writeFileSync(join(data, "gallery.sqlite"), "no database", { mode: 0o600 });
+  const env = { BIOMETRICS_IMAGE_DIRS: folder, BIOMETRICS_DATA_DIR: data, BIOMETRICS_PROVIDER: "on-device" };
+  const server = closing(await connect({ env }));
+  const args = { selfie_path: photos.womanB, reference_image_path: photos.womanA };
+  const answer = await server.call("verify_person", args);
+  expect(answer.structuredContent).toMatchObject({
+    outcome: "review",
+    steps: [
+      { check: "liveness", outcome: "review" },
+      { check: "face_search", outcome: null, error: { code: "setup" } },
+      { check: "face_match", outcome: "approved" },
+    ],
+  });
+  expect(answer.text).toContain("The search failed [setup] and decided nothing");
+  const saved = await server.call("verify_person", { ...args, save: true });
+  expect(saved.text).toMatch(/^Error \[unsupported\]: A check on the device keeps nothing/);
 });

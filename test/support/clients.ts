@@ -31,6 +31,7 @@ interface CallOptions {
 export interface Connection {
   call(name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<ToolAnswer>;
   listTools(): Promise<readonly ListedTool[]>;
+  getPrompt(name: string, args: Record<string, string>): Promise<unknown>;
   instructions(): string | undefined;
   readonly pid: number;
   stderr(): string;
@@ -111,6 +112,7 @@ export async function connected(
       return { ...answer, everything: JSON.stringify(answer), text: answer.content[0]?.text ?? "" };
     },
     listTools: async () => (await client.listTools()).tools as unknown as readonly ListedTool[],
+    getPrompt: (name, args) => client.getPrompt({ name, arguments: args }),
     instructions: () => client.getInstructions(),
     pid: server.pid ?? 0,
     stderr: () => errors.join(""),

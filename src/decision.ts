@@ -147,7 +147,9 @@ export function sumUp(subject: Subject, steps: readonly Decision[], planned: num
     score: null,
     threshold: null,
     summary: `${CHECK_TITLE[subject.check]} by ${PROVIDER_TITLE[subject.provider]}: ${VERDICT[outcome]}. ${steps.map(({ summary }) => summary).join(" ")}${rest}`,
-    warnings: warnings.filter(({ tag }, at) => warnings.findIndex((other) => other.tag === tag) === at),
+    warnings: warnings.filter(
+      ({ tag, meaning }, at) => warnings.findIndex((other) => other.tag === tag && other.meaning === meaning) === at,
+    ),
     next_steps: [...new Set(steps.flatMap((step) => step.next_steps))],
     reference: null,
     images: [...subject.images],
@@ -163,9 +165,10 @@ function unsupported({ score, threshold, passesAtThreshold = false }: Report): O
 }
 
 function explain(report: Report): Decision["warnings"] {
-  return report.warnings.map(({ tag, effect }) => {
+  return report.warnings.map(({ tag, effect, images }) => {
     const { effect: least, meaning, advice } = about(tag);
-    return { tag, effect: worst([effect, least]), meaning, advice };
+    const said = images === undefined ? meaning : `In ${images.join(" and ")}: ${meaning}`;
+    return { tag, effect: worst([effect, least]), meaning: said, advice };
   });
 }
 
@@ -208,15 +211,20 @@ function summarise({ check, provider }: Subject, outcome: Outcome, report: Repor
     ...(threshold === null ? [] : [`declines ${passesAtThreshold ? "" : "at or "}below ${show(threshold)}`]),
   ];
   const head = `${CHECK_TITLE[check]} by ${PROVIDER_TITLE[provider]}: ${VERDICT[outcome]} (${facts.join("; ")}).`;
-  const isScreen = check === "liveness" && provider === "on-device" && outcome === "review" && score !== null;
-  if (isScreen) return `${head} No sign of spoofing was found, which is a screening and not a certificate.`;
-  return note === undefined ? head : `${head} ${note}`;
+  const isScreen =
+    check === "liveness" &&
+    provider === "on-device" &&
+    outcome === "review" &&
+    score !== null &&
+    score > (threshold ?? 0);
+  const screen = isScreen ? ["No sign of spoofing was found, which is a screening and not a certificate."] : [];
+  return [head, ...screen, ...(note === undefined ? [] : [note])].join(" ");
 }
 
 function summariseSearch(
   provider: ProviderName,
   outcome: Outcome,
-  { totalMatches, matches }: SearchReport,
+  { totalMatches, matches, note }: SearchReport,
   { blocked, duplicates, own }: { blocked: number; duplicates: number; own: number },
 ): string {
   const nearest = matches[0];
@@ -233,7 +241,7 @@ function summariseSearch(
     nearest === undefined
       ? ""
       : ` Nearest: ${name === null ? "a face without a label" : quoted(name)} with a similarity of ${show(nearest.similarity)} of 100.`;
-  return `${CHECK_TITLE.face_search} by ${PROVIDER_TITLE[provider]}: ${said}.${close}`;
+  return `${CHECK_TITLE.face_search} by ${PROVIDER_TITLE[provider]}: ${said}.${close}${note === undefined ? "" : ` ${note}`}`;
 }
 
 const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;

@@ -21,7 +21,7 @@ import { once } from "./once.ts";
 import { MAX_PIXELS } from "./pipeline/decode.ts";
 import { hasRival } from "./pipeline/detect.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
-import { MAX_PEOPLE, type MeasuredFace, type Reading } from "./pipeline/read.ts";
+import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 import { isOfPhoto, remarksOn, spoilsLiveness, toWarnings } from "./remarks.ts";
 import { livenessOf } from "./scores.ts";
 import { findNeighbours, judgeNeighbours, toMatch } from "./search.ts";
@@ -127,9 +127,12 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       const found = await findNeighbours(await gallery.get(), vectors, options.searchType);
       stopIfCancelled(options.signal);
       const { verdict, remarks: onPeople } = judgeNeighbours(found.judged, options.vendorData);
-      // Where everybody was searched for, it matters only that somebody was left out.
-      const others = allFaces && reading.faces.length <= MAX_PEOPLE ? [] : reading.faces;
-      const remarks = [...onPeople, ...faces.flatMap((face) => remarksOn(face, others, "comparison"))];
+      // Where everybody was searched for, it no longer matters that there are several.
+      const others = faces.length === reading.faces.length ? [] : reading.faces;
+      const remarks = [
+        ...onPeople,
+        ...faces.flatMap((face, i) => remarksOn(face, i === 0 ? others : [], "comparison")),
+      ];
       const notes = allFaces ? [`Faces searched for: ${faces.length} of ${reading.faces.length}.`] : [];
       const raw = {
         ...envelope(options.vendorData),

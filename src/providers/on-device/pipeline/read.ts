@@ -81,7 +81,7 @@ export async function read(decoded: Decoded, run: Run, rotate: boolean): Promise
 }
 
 /** As many people as are told apart in one image: the largest. */
-export const MAX_PEOPLE = 10;
+const MAX_PEOPLE = 10;
 
 /** The same faces as `read` finds, each of them measured; what is none is left out. At most ten, largest first. */
 export async function readEveryone(decoded: Decoded, run: Run, rotate: boolean): Promise<MeasuredFace[]> {

@@ -201,7 +201,10 @@ export function sumUp(subject: Subject, made: readonly Decision[], planned: numb
     score: null,
     threshold: null,
     summary: `${CHECK_TITLE[subject.check]} by ${PROVIDER_TITLE[subject.provider]}: ${VERDICT[outcome]}. ${steps.map(({ summary }) => summary).join(" ")}${rest}`,
-    warnings: warnings.filter(({ tag }) => !told.has(tag) && told.add(tag)),
+    warnings: warnings.filter(({ tag, meaning }) => {
+      const key = `${tag} ${meaning}`;
+      return !told.has(key) && told.add(key);
+    }),
     next_steps: [...new Set(steps.flatMap((step) => step.next_steps))],
     reference: null,
     images: [...subject.images],
@@ -218,9 +221,10 @@ function byEye({ score }: Report): string[] {
 }
 
 function explain(report: Report): Decision["warnings"] {
-  const warnings = report.warnings.map(({ tag, effect }) => {
+  const warnings = report.warnings.map(({ tag, effect, images }) => {
     const { effect: least, meaning, advice } = about(tag);
-    return { tag, effect: worst([effect, least]), meaning, advice };
+    const said = images === undefined ? meaning : `In ${images.join(" and ")}: ${meaning}`;
+    return { tag, effect: worst([effect, least]), meaning: said, advice };
   });
   return withoutRetakes(warnings, warnings.some(endsRetakes));
 }
@@ -286,9 +290,14 @@ function summarise({ check, provider, thresholds }: Subject, outcome: Outcome, r
       : [`declines ${passesAtThreshold ? "" : "at or "}below ${show(threshold)}, ${whose(thresholds)}`]),
   ];
   const head = `${CHECK_TITLE[check]} by ${PROVIDER_TITLE[provider]}: ${VERDICT[outcome]} (${facts.join("; ")}).`;
-  const isScreen = check === "liveness" && provider === "on-device" && outcome === "review" && score !== null;
-  if (isScreen) return `${head} No sign of spoofing was found, which is a screening and not a certificate.`;
-  return note === undefined ? head : `${head} ${note}`;
+  const isScreen =
+    check === "liveness" &&
+    provider === "on-device" &&
+    outcome === "review" &&
+    score !== null &&
+    score > (threshold ?? 0);
+  const screen = isScreen ? ["No sign of spoofing was found, which is a screening and not a certificate."] : [];
+  return [head, ...screen, ...(note === undefined ? [] : [note])].join(" ");
 }
 
 function whose({ caller, operator }: Thresholds = {}): string {
@@ -299,7 +308,7 @@ function whose({ caller, operator }: Thresholds = {}): string {
 function summariseSearch(
   provider: ProviderName,
   outcome: Outcome,
-  { totalMatches, matches }: SearchReport,
+  { totalMatches, matches, note }: SearchReport,
   { blocked, duplicates, own }: { blocked: number; duplicates: number; own: number },
 ): string {
   const nearest = matches[0];
@@ -316,7 +325,7 @@ function summariseSearch(
     nearest === undefined
       ? ""
       : ` Nearest: ${name === null ? "a face without a label" : quoted(name)} with a similarity of ${show(nearest.similarity)} of 100.`;
-  return `${CHECK_TITLE.face_search} by ${PROVIDER_TITLE[provider]}: ${said}.${close}`;
+  return `${CHECK_TITLE.face_search} by ${PROVIDER_TITLE[provider]}: ${said}.${close}${note === undefined ? "" : ` ${note}`}`;
 }
 
 const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;

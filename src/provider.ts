@@ -62,12 +62,16 @@ export interface CheckOptions extends CallOptions {
   readonly save?: boolean | undefined;
   /** The caller's own id of the person. */
   readonly vendorData?: string | undefined;
+  /** Of a match: where the main faces do not match, compare all. Left out: yes, where the provider can. */
+  readonly compareAll?: boolean | undefined;
 }
 
 export const SEARCH_TYPES = ["most_similar", "blocklisted_or_approved"] as const;
 export type SearchType = (typeof SEARCH_TYPES)[number];
 
-export interface SearchOptions extends Omit<CheckOptions, "declineThreshold"> {
+export interface SearchOptions extends Omit<CheckOptions, "declineThreshold" | "compareAll"> {
+  /** Search for every face of the image, not only the main one. */
+  readonly allFaces?: boolean | undefined;
   readonly searchType?: SearchType | undefined;
 }
 

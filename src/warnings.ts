@@ -7,6 +7,8 @@ export interface Warning {
   readonly tag: string;
   /** The severity that the provider gave it. The table below can make it graver, never milder. */
   readonly effect: Outcome;
+  /** Which of several images it is about, by their names in the result. */
+  readonly images?: readonly string[];
 }
 
 interface TagInfo {
@@ -102,7 +104,7 @@ export const WARNINGS = {
     effect: "review",
     action: "retake",
     meaning: "The face is too unclear to rely on the result.",
-    advice: "Retake: sharper, closer, facing the camera.",
+    advice: "Retake: sharper, closer, facing the camera. If the photo lies on its side, repeat with rotate.",
   },
   LOW_FACE_LUMINANCE: {
     effect: "review",
@@ -127,6 +129,24 @@ export const WARNINGS = {
     action: "retake",
     meaning: "The face is blurred.",
     advice: "Retake with the camera held still and the face in focus.",
+  },
+  FACE_COVERED: {
+    effect: "review",
+    action: "retake",
+    meaning: "The face is covered, by a mask it seems: strangers who wear one resemble each other.",
+    advice: "Retake with the whole face uncovered.",
+  },
+  FACE_TILTED: {
+    effect: "review",
+    action: "retake",
+    meaning: "The head leans so far to one side that the result is unreliable.",
+    advice: "Repeat the call with rotate: true, or retake with the head upright.",
+  },
+  OTHER_FACES_MATCHED: {
+    effect: "review",
+    action: "review",
+    meaning: "The faces that match are not the main faces of their images.",
+    advice: "Review: a person checks that these are the people who are meant, or crop the images to one face each.",
   },
   GREY_IMAGE: {
     effect: "review",

@@ -1,3 +1,4 @@
+import * as z from "zod";
 import { Decision, decide } from "../decision.ts";
 import { checkOptions, defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
 
@@ -12,6 +13,10 @@ export const matchFaces = defineTool({
     reference_image_path: imagePath.describe("local path of the photo that is trusted"),
     decline_threshold: percent.optional().describe("declines at or below it; default 30, review to 70"),
     rotate,
+    compare_all: z
+      .boolean()
+      .optional()
+      .describe("on the device: where the main faces do not match, compare all (default true)"),
     save,
     vendor_data: vendorData,
   },
@@ -29,8 +34,10 @@ export const matchFaces = defineTool({
       user_image: user_image_path,
       reference_image: reference_image_path,
     });
-    const options = checkOptions(args, context, thresholds);
-    const report = await provider.matchFaces(images.user_image, images.reference_image, options);
+    const report = await provider.matchFaces(images.user_image, images.reference_image, {
+      ...checkOptions(args, context, thresholds),
+      compareAll: args.compare_all,
+    });
     return decide({ check: "face_match", provider: provider.name, images: facts, thresholds }, report);
   },
 });

@@ -16,6 +16,7 @@ export const searchFace = defineTool({
       .optional()
       .describe("default most_similar; the other puts blocklisted faces first"),
     rotate,
+    all_faces: z.boolean().optional().describe("on the device: search for all (at most 10), not the main one alone"),
     save,
     vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
   },
@@ -32,6 +33,7 @@ export const searchFace = defineTool({
     const report = await provider.searchFace(images.image, {
       ...checkOptions(args, context),
       searchType: args.search_type,
+      allFaces: args.all_faces,
     });
     return decideSearch({ check: "face_search", provider: provider.name, images: facts }, report, args.vendor_data);
   },

@@ -186,3 +186,16 @@ test("the stand-in refuses what Didit refuses", async () => {
     [true, true, true, false, false, false, false, true, false], // the name, then the form, then the address
   );
 });
+
+test("an option that Didit does not have is refused, and nothing is sent", async () => {
+  const { api, provider } = await setUp();
+  const image = await photo();
+  for (const call of [
+    provider.matchFaces(image, image, { ...calm, compareAll: true }),
+    provider.matchFaces(image, image, { ...calm, compareAll: false }),
+    provider.searchFace(image, { ...calm, allFaces: true }),
+  ]) {
+    await expect(call).rejects.toMatchObject({ name: "CheckError", code: "unsupported" });
+  }
+  expect(api.received).toEqual([]);
+});

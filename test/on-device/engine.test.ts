@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startEngine } from "../../src/providers/on-device/engine.ts";
-import type { MainFace, Reading } from "../../src/providers/on-device/pipeline/read.ts";
+import type { MeasuredFace, Reading } from "../../src/providers/on-device/pipeline/read.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { groupPhoto, makePhotos, type Photos } from "../support/photos.ts";
 import { BUILT, calm, imageOf } from "./setting.ts";
@@ -24,7 +24,7 @@ function useEngine(options: Partial<typeof BUILT> = {}) {
 
 const upright = { rotate: false, signal: calm.signal };
 
-function mainOf({ main }: Reading): MainFace {
+function mainOf({ main }: Reading): MeasuredFace {
   if (main === null) throw new Error("no face was found");
   return main;
 }

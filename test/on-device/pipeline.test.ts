@@ -245,20 +245,23 @@ test("an embedding is a unit vector, and one of itself has the cosine 1", () => 
   );
 });
 
-test("liveness shows 2.7 times the box, moved inside the picture, or less where it ends", () => {
+test("liveness shows so many times the box, moved inside the picture, or less where it ends", () => {
   const picture = filled(1000, 1000, [9, 9, 9]);
-  expect(livenessCrop(picture, { left: 400, top: 400, right: 500, bottom: 520 }).scale).toBe(2.7);
-  expect(livenessCrop(picture, { left: 0, top: 0, right: 100, bottom: 120 }).scale).toBe(2.7);
-  const filling = livenessCrop(picture, { left: -20, top: 100, right: 700, bottom: 1100 });
+  expect(livenessCrop(picture, { left: 400, top: 400, right: 500, bottom: 520 }, 2.7).scale).toBe(2.7);
+  expect(livenessCrop(picture, { left: 0, top: 0, right: 100, bottom: 120 }, 1.5).scale).toBe(1.5);
+  const filling = livenessCrop(picture, { left: -20, top: 100, right: 700, bottom: 1100 }, 2.7);
   expect(filling.scale).toBeCloseTo(0.999, 3);
   expect(filling.crop).toMatchObject({ width: 128, height: 128 });
   expect(new Set(filling.crop.data)).toEqual(new Set([9]));
 });
 
-test("the live probability is the first share of the logits", () => {
+test("the live probability is that of the mean log-odds of the crops, each within +-6", () => {
   expect(liveProbability(Float32Array.of(0, 0, 0))).toBeCloseTo(1 / 3);
-  expect(liveProbability(Float32Array.of(1000, 0, 0))).toBe(1);
-  expect(liveProbability(Float32Array.of(-1000, 0, 0))).toBe(0);
+  const [sure, notAtAll] = [Float32Array.of(1000, 0, 0), Float32Array.of(-1000, 0, 0)];
+  expect(liveProbability(sure)).toBeCloseTo(1 / (1 + Math.exp(-6)));
+  expect(liveProbability(notAtAll, notAtAll)).toBeCloseTo(1 / (1 + Math.exp(6)));
+  expect(liveProbability(sure, notAtAll)).toBeCloseTo(0.5);
+  expect(liveProbability(sure, Float32Array.of(0, 0, -1000))).toBeCloseTo(1 / (1 + Math.exp(-3)));
 });
 
 test("light and sharpness of what is known", () => {

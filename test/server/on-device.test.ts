@@ -47,6 +47,33 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
     expect(two.structuredContent?.["score"]).toBeLessThan(30);
   });
 
+  test("another face of a group is found by match and search, which say so; and not when they are not to", async () => {
+    const args = { user_image_path: photos.womanB, reference_image_path: photos.group };
+    const { structuredContent, text } = await server.call("match_faces", args);
+    expect(structuredContent).toMatchObject({ outcome: "review", warnings: [{ tag: "OTHER_FACES_MATCHED" }] });
+    expect(text).toMatch(/most alike are the faces at \[[\d,]+\] in user_image and \[[\d,]+\] in reference_image/);
+    const main = await server.call("match_faces", { ...args, compare_all: false });
+    expect(main.structuredContent).toMatchObject({ outcome: "declined" });
+    const enrolled = await server.call("enroll_face", { image_path: photos.womanB, label: "Ann" });
+    const one = await server.call("search_face", { image_path: photos.group });
+    expect(one.structuredContent).toMatchObject({ matches: [] });
+    const all = await server.call("search_face", { image_path: photos.group, all_faces: true });
+    expect(all.structuredContent).toMatchObject({ outcome: "review", matches: [{ label: "Ann" }] });
+    expect(all.text).toContain("Faces searched for: 3 of 3.");
+    await server.call("remove_face", { face_id: enrolled.structuredContent?.["face_id"] });
+  });
+
+  test("a selfie without a face is named, and so is a reference photo", async () => {
+    const call = async (user_image_path: string, reference_image_path: string) =>
+      (await server.call("match_faces", { user_image_path, reference_image_path })).structuredContent?.["warnings"];
+    expect(await call(photos.noFace, photos.womanA)).toMatchObject([
+      { meaning: expect.stringMatching(/^In user_image: /) },
+    ]);
+    expect(await call(photos.womanA, photos.noFace)).toMatchObject([
+      { meaning: expect.stringMatching(/^In reference_image: /) },
+    ]);
+  });
+
   test("a face is enrolled, found in another photograph, listed and erased", async () => {
     const enrolled = await server.call("enroll_face", { image_path: photos.womanA, label: "Ann", vendor_data: "u1" });
     const face_id = enrolled.structuredContent?.["face_id"];

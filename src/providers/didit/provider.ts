@@ -1,4 +1,5 @@
 import type * as z from "zod";
+import { CheckError } from "../../errors.ts";
 import { type Image, uploadName } from "../../image.ts";
 import type { CallOptions, Capability, CheckOptions, ProviderWith, SearchOptions } from "../../provider.ts";
 import { endOf } from "../../secret.ts";
@@ -63,6 +64,7 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
     },
 
     async matchFaces(user: Image, reference: Image, options: CheckOptions) {
+      refuse("compare_all", options.compareAll);
       const images = { user_image: user, ref_image: reference };
       const fields = { face_match_score_decline_threshold: options.declineThreshold };
       const { json, data } = await ask("/v3/face-match/", images, fields, MatchAnswer, options);
@@ -74,6 +76,7 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
     },
 
     async searchFace(image: Image, options: SearchOptions) {
+      refuse("all_faces", options.allFaces);
       const fields = { search_type: options.searchType };
       const { json, data } = await ask("/v3/face-search/", { user_image: image }, fields, SearchAnswer, options);
       return toSearchReport(data.face_search, { threshold: null, reference: data.request_id, raw: json });
@@ -100,6 +103,14 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
 
     close: () => http.close(),
   };
+}
+
+/** An option that Didit does not have: nothing is sent, since it would be paid for and not do what was asked. */
+function refuse(argument: string, value: boolean | undefined): void {
+  if (value === undefined) return;
+  throw new CheckError("unsupported", `Didit has no option ${argument}: it chooses the face by itself.`, {
+    next: `Repeat the call without ${argument}, or ask the user to set BIOMETRICS_PROVIDER=on-device, which has it.`,
+  });
 }
 
 function filesOf(images: Readonly<Record<string, Image>>): FormPart[] {

@@ -2,8 +2,10 @@ import { randomUUID } from "node:crypto";
 import { about, type Outcome } from "../../warnings.ts";
 import type { Neighbour } from "./gallery/gallery.ts";
 import { versionOf } from "./models.ts";
-import type { MainFace, Reading } from "./pipeline/read.ts";
-import { faceOf, type Remark } from "./remarks.ts";
+import { maskednessOf } from "./pipeline/covered.ts";
+import type { Box } from "./pipeline/raster.ts";
+import type { MeasuredFace, Reading } from "./pipeline/read.ts";
+import type { Remark } from "./remarks.ts";
 import { qualityOf, similarityOf } from "./scores.ts";
 
 // The raw answers have the shape of Didit's, so that one reader understands both. What Didit does not have stands in
@@ -35,7 +37,7 @@ export function livenessBlock(
   reading: Reading,
   { verdict, score, remarks }: { verdict: Outcome; score: number | null; remarks: readonly Remark[] },
 ) {
-  const face = faceOf(reading);
+  const face = reading.main;
   return {
     status: STATUS[verdict],
     method: "PASSIVE",
@@ -94,23 +96,25 @@ export function searchBlock(
   };
 }
 
-/** What was measured of one image, for whoever wants to know why. */
-export function measured(reading: Reading) {
-  const { main } = reading;
+/** What was measured of one image, for whoever wants to know why; `face`: the one that was judged. */
+export function measured(reading: Reading, face = reading.main) {
   return {
     width: reading.width,
     height: reading.height,
     faces: reading.faces.length,
-    face: main === null ? null : measuredFace(main),
+    found_in: face === null ? null : reading.view,
+    face: face === null ? null : { bbox: bboxOf(face.box, reading), ...measuredFace(face) },
   };
 }
 
 export const modelsUsed = (...names: Parameters<typeof versionOf>[0][]) => names.map(versionOf);
 
-function measuredFace({ norm, height, sharpness, colour, surroundingsScale }: MainFace) {
+function measuredFace({ norm, height, tilt, sharpness, colour, surroundingsScale, embedding }: MeasuredFace) {
   return {
     embedding_norm: round(norm, 3),
     height_px: Math.round(height),
+    tilt: Math.round(tilt),
+    maskedness: round(maskednessOf(embedding), 4),
     sharpness: round(sharpness, 1),
     colour: round(colour, 2),
     surroundings_scale: round(surroundingsScale, 2),
@@ -118,16 +122,9 @@ function measuredFace({ norm, height, sharpness, colour, surroundingsScale }: Ma
 }
 
 function imageBlock(reading: Reading) {
-  // What is not a face after all is not listed as one.
-  const faces = faceOf(reading) === null ? [] : reading.faces;
   return {
-    entities: faces.map(({ box, confidence }) => ({
-      bbox: [
-        Math.max(0, Math.round(box.left)),
-        Math.max(0, Math.round(box.top)),
-        Math.min(reading.width, Math.round(box.right)),
-        Math.min(reading.height, Math.round(box.bottom)),
-      ],
+    entities: reading.faces.map(({ box, confidence }) => ({
+      bbox: bboxOf(box, reading),
       confidence: round(confidence, 6),
       age: null,
       gender: null,
@@ -137,13 +134,23 @@ function imageBlock(reading: Reading) {
   };
 }
 
-function warningBlock({ tag, severity, detail }: Remark, feature: "LIVENESS" | "FACEMATCH") {
+/** Whole pixels inside the image: left, top, right, bottom. */
+export function bboxOf({ left, top, right, bottom }: Box, { width, height }: { width: number; height: number }) {
+  return [
+    Math.max(0, Math.round(left)),
+    Math.max(0, Math.round(top)),
+    Math.min(width, Math.round(right)),
+    Math.min(height, Math.round(bottom)),
+  ];
+}
+
+function warningBlock({ tag, severity, image, detail }: Remark, feature: "LIVENESS" | "FACEMATCH") {
   const { meaning } = about(tag);
   const words = tag.toLowerCase().replaceAll("_", " ");
   return {
     risk: tag,
     feature,
-    additional_data: detail ?? null,
+    additional_data: image === undefined && detail === undefined ? null : { ...(image && { image }), ...detail },
     log_type: severity,
     short_description: words.charAt(0).toUpperCase() + words.slice(1),
     long_description: meaning, // what to do is for the decision to say

@@ -1,6 +1,6 @@
 import type { Image } from "../../image.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
-import type { MainFace, Reading } from "./pipeline/read.ts";
+import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 import { Shared } from "./shared.ts";
 import { workerClient } from "./worker-client.ts";
 
@@ -11,14 +11,21 @@ export interface EngineOptions {
   readonly models?: URL | undefined;
 }
 
+export interface ReadOptions {
+  readonly rotate: boolean;
+  readonly signal: AbortSignal;
+}
+
 /** Where the faces of images are found and measured: a thread of its own behind promises. */
 export interface Engine {
   /** Once per image, however many checks ask. */
-  read(image: Image, options: { readonly rotate: boolean; readonly signal: AbortSignal }): Promise<Reading>;
+  read(image: Image, options: ReadOptions): Promise<Reading>;
+  /** Every face of an image, largest first, at most ten: for images that show several people. */
+  readEveryone(image: Image, options: ReadOptions): Promise<readonly MeasuredFace[]>;
   /** The unit vector of a face and its mirror image together: surer than that of the face alone, at twice the cost. */
-  embed(face: MainFace, signal: AbortSignal): Promise<Float32Array>;
+  embed(face: MeasuredFace, signal: AbortSignal): Promise<Float32Array>;
   /** The probability 0..1 that the face is live. */
-  spoof(face: MainFace, signal: AbortSignal): Promise<number>;
+  spoof(face: MeasuredFace, signal: AbortSignal): Promise<number>;
   /** Loads and tries all networks; the name of the runtime. */
   probe(signal: AbortSignal): Promise<string>;
   close(): Promise<void>;
@@ -29,15 +36,15 @@ export function startEngine({
   models = new URL("./models/", import.meta.url),
 }: EngineOptions): Engine {
   const client = workerClient(worker, { models: models.href });
-  const upright = new Shared<Image, Reading>();
-  const turned = new Shared<Image, Reading>();
-  const embeddings = new Shared<MainFace, Float32Array>();
-  const spoofs = new Shared<MainFace, number>();
+  const readings = perTurn<Reading>();
+  const people = perTurn<readonly MeasuredFace[]>();
+  const embeddings = new Shared<MeasuredFace, Float32Array>();
+  const spoofs = new Shared<MeasuredFace, number>();
   return {
     read: (image, { rotate, signal }) =>
-      (rotate ? turned : upright).get(image, signal, (stop) =>
-        client.call("read", { bytes: image.bytes, rotate }, stop),
-      ),
+      readings(rotate).get(image, signal, (stop) => client.call("read", { bytes: image.bytes, rotate }, stop)),
+    readEveryone: (image, { rotate, signal }) =>
+      people(rotate).get(image, signal, (stop) => client.call("readEveryone", { bytes: image.bytes, rotate }, stop)),
     embed: (face, signal) =>
       embeddings.get(face, signal, async (stop) =>
         toEmbedding(face.embedding, await client.call("embedMirrored", face.aligned, stop)),
@@ -46,4 +53,10 @@ export function startEngine({
     probe: (signal) => client.call("probe", null, signal),
     close: () => client.close(),
   };
+}
+
+/** What is worked out of an image once, apart for each way of reading it. */
+function perTurn<T>() {
+  const [upright, turned] = [new Shared<Image, T>(), new Shared<Image, T>()];
+  return (rotate: boolean) => (rotate ? turned : upright);
 }

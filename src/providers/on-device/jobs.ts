@@ -3,10 +3,10 @@ import { CheckError } from "../../errors.ts";
 import { cancelled } from "./cancelled.ts";
 import type { Answer, Job, Operations } from "./messages.ts";
 import { MODELS, type ModelName } from "./models.ts";
-import { decode } from "./pipeline/decode.ts";
+import { type Decoded, decode } from "./pipeline/decode.ts";
 import { liveProbability, toLivenessInput } from "./pipeline/liveness.ts";
 import { mirror } from "./pipeline/raster.ts";
-import { anglesToTry, embed, type Run, read, take } from "./pipeline/read.ts";
+import { embed, type Run, read, readEveryone, take } from "./pipeline/read.ts";
 import { type EngineFiles, openRuntime } from "./runtime.ts";
 
 /** The worker's side: takes a job, answers it. */
@@ -23,19 +23,25 @@ export function openWorkshop(files: EngineFiles): (job: Job) => Promise<Answer> 
       goOn();
       return runtime.run(model, input);
     };
+    async function decoded<T>(bytes: Uint8Array, work: (decoded: Decoded) => Promise<T>): Promise<T> {
+      goOn();
+      // Decoding uses a thread of its own, so it goes on while the job before this one uses the networks.
+      const loading = runtime.load("detect", "landmark", "feature");
+      loading.catch(() => {}); // told below
+      const picture = await decode(bytes);
+      await loading;
+      return inTurn(() => work(picture));
+    }
     return {
-      async read({ bytes, rotate }) {
-        goOn();
-        // Decoding uses a thread of its own, so it goes on while the job before this one uses the networks.
-        const loading = runtime.load("detect", "landmark", "feature");
-        loading.catch(() => {}); // told below
-        const decoded = await decode(bytes);
-        await loading;
-        return inTurn(() => read(decoded, run, anglesToTry(rotate)));
-      },
+      read: ({ bytes, rotate }) => decoded(bytes, (it) => read(it, run, rotate)),
+      readEveryone: ({ bytes, rotate }) => decoded(bytes, (it) => readEveryone(it, run, rotate)),
       embedMirrored: (aligned) => inTurn(() => embed(mirror(aligned), run)),
       spoof: (surroundings) =>
-        inTurn(async () => liveProbability(take(await run("liveness", toLivenessInput(surroundings)), "output"))),
+        inTurn(async () => {
+          const logits: Float32Array[] = [];
+          for (const crop of surroundings) logits.push(take(await run("liveness", toLivenessInput(crop)), "output"));
+          return liveProbability(...logits);
+        }),
       probe: () =>
         inTurn(async () => {
           for (const model of Object.keys(MODELS) as ModelName[]) {

@@ -1,15 +1,17 @@
 import type { FailureCode } from "../../errors.ts";
 import type { Raster } from "./pipeline/raster.ts";
-import type { Reading } from "./pipeline/read.ts";
+import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 
 /** What the worker can do; it keeps nothing between two jobs but the loaded networks. */
 export interface Operations {
   /** Decodes an image file and reads it, in all four turns if `rotate`. */
   read(input: { readonly bytes: Uint8Array; readonly rotate: boolean }): Promise<Reading>;
+  /** The same for every face of it, largest first. */
+  readEveryone(input: { readonly bytes: Uint8Array; readonly rotate: boolean }): Promise<MeasuredFace[]>;
   /** The mirror image of an aligned face as 512 components, not normalised. */
   embedMirrored(aligned: Raster): Promise<Float32Array>;
   /** The probability 0..1 that the face in its surroundings is live. */
-  spoof(surroundings: Raster): Promise<number>;
+  spoof(surroundings: readonly Raster[]): Promise<number>;
   /** Loads and tries every network; the name of the runtime. */
   probe(input: null): Promise<string>;
 }

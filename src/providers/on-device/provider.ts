@@ -6,21 +6,24 @@ import {
   type CheckOptions,
   type Enrolment,
   type ProviderWith,
+  type Report,
   type SearchOptions,
   SIMILARITY,
 } from "../../provider.ts";
-import { envelope, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
+import { about } from "../../warnings.ts";
+import { bboxOf, envelope, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
 import { stopIfCancelled } from "./cancelled.ts";
+import { compareFaces, type Judgement, judgeMatch } from "./compare.ts";
 import { type EngineOptions, startEngine } from "./engine.ts";
 import type { Gallery } from "./gallery/gallery.ts";
 import { EMBEDDING_MODEL } from "./models.ts";
 import { once } from "./once.ts";
 import { MAX_PIXELS } from "./pipeline/decode.ts";
 import { hasRival } from "./pipeline/detect.ts";
-import { cosine, toEmbedding } from "./pipeline/embed.ts";
-import type { MainFace, Reading } from "./pipeline/read.ts";
-import { faceOf, MIN_FACE_HEIGHT, type Remark, remarksOn, toWarnings } from "./remarks.ts";
-import { livenessOf, similarityOf } from "./scores.ts";
+import { toEmbedding } from "./pipeline/embed.ts";
+import type { MeasuredFace, Reading } from "./pipeline/read.ts";
+import { isOfPhoto, remarksOn, spoilsLiveness, toWarnings } from "./remarks.ts";
+import { livenessOf } from "./scores.ts";
 import { findNeighbours, judgeNeighbours, toMatch } from "./search.ts";
 
 export interface OnDeviceOptions extends EngineOptions {
@@ -52,15 +55,6 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
     return engine.read(image, { rotate, signal });
   }
 
-  /**
-   * Cosine of the two faces, -1..1; null without two faces. Only the reference is taken together with its mirror image:
-   * doing so on both sides moved the cosines of 231 pairs by 0.01 on average, for a quarter more time.
-   */
-  async function compare(user: MainFace | null, reference: MainFace | null, signal: AbortSignal) {
-    if (user === null || reference === null) return null;
-    return cosine(toEmbedding(user.embedding), await engine.embed(reference, signal));
-  }
-
   const countFaces = async () => (await gallery.get()).count();
 
   return {
@@ -74,14 +68,10 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
     async checkLiveness(image: Image, options: CheckOptions) {
       const { declineThreshold: threshold = DEFAULT_THRESHOLD, vendorData, signal, onStage } = options;
       const reading = await read(image, options);
-      const face = faceOf(reading);
+      const face = reading.main;
       onStage("comparing");
       const score = face === null ? null : livenessOf(await engine.spoof(face, signal));
-      const remarks = [...livenessErrors(score, threshold), ...remarksOn(reading, "liveness")];
-      // The best that this check can come to is `review`, whatever the score. On public samples the network let 31 % of
-      // the spoofs pass (paper masks, held prints, a generated portrait): it can tell that something is wrong, and
-      // not that nothing is.
-      const verdict = score === null || score <= threshold ? "declined" : "review";
+      const { verdict, remarks, notes } = judgeLiveness(score, threshold, reading);
       const raw = {
         ...envelope(vendorData),
         liveness: livenessBlock(reading, { verdict, score, remarks }),
@@ -91,47 +81,59 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
           user_image: measured(reading),
         },
       };
-      return { verdict, score, threshold, warnings: toWarnings(remarks), reference: raw.request_id, raw };
+      const note = sentences([foundHow(reading), ...notes]);
+      return { verdict, score, threshold, warnings: toWarnings(remarks), ...note, reference: raw.request_id, raw };
     },
 
     async matchFaces(user: Image, reference: Image, options: CheckOptions) {
       const { declineThreshold: threshold = DEFAULT_THRESHOLD, vendorData, signal, onStage } = options;
+      const { rotate = false, compareAll = true } = options;
       const [userReading, referenceReading] = await Promise.all([read(user, options), read(reference, options)]);
       onStage("comparing");
-      const alike = await compare(faceOf(userReading), faceOf(referenceReading), signal);
-      const score = alike === null ? null : similarityOf(alike);
-      const remarks = [
-        ...matchErrors(score, threshold),
-        ...remarksOn(userReading, "comparison", { image: "user_image" }),
-        ...remarksOn(referenceReading, "comparison", { image: "ref_image" }),
-      ];
-      // Between the threshold and a similarity that is a possible match at best, a person looks.
-      const verdict =
-        score === null || score <= threshold ? "declined" : score > SIMILARITY.possible ? "approved" : "review";
+      const comparison = await compareFaces(
+        engine,
+        { image: user, reading: userReading },
+        { image: reference, reading: referenceReading },
+        { threshold, compareAll, rotate, signal },
+      );
+      const { verdict, score, remarks, notes } = judgeMatch(comparison, userReading, referenceReading, threshold);
       const raw = {
         ...envelope(vendorData),
         face_match: matchBlock(userReading, referenceReading, { verdict, score, remarks }),
         on_device: {
           models: modelsUsed("detect", "landmark", "feature"),
           threshold,
-          cosine: alike === null ? null : Number(alike.toFixed(4)),
-          user_image: measured(userReading),
-          ref_image: measured(referenceReading),
+          cosine: comparison === null ? null : Number(comparison.cosine.toFixed(4)),
+          user_image: measured(userReading, comparison?.user),
+          ref_image: measured(referenceReading, comparison?.reference),
         },
       };
-      return { verdict, score, threshold, warnings: toWarnings(remarks), reference: raw.request_id, raw };
+      const how = [foundHow(userReading, " in user_image"), foundHow(referenceReading, " in reference_image")];
+      const note = sentences([...how, ...notes]);
+      return { verdict, score, threshold, warnings: toWarnings(remarks), ...note, reference: raw.request_id, raw };
     },
 
     async searchFace(image: Image, options: SearchOptions) {
       const reading = await read(image, options);
-      const face = faceOf(reading);
-      if (face === null) throw new CheckError("no_face", "No face was found in the image, so none was searched for.");
+      if (reading.main === null) {
+        throw new CheckError("no_face", "No face was found in the image, so none was searched for.");
+      }
       options.onStage("comparing");
-      // Without the mirror image: over many faces it gains little, for half as much time again.
-      const found = await findNeighbours(await gallery.get(), toEmbedding(face.embedding), options.searchType);
+      const { rotate = false, signal, allFaces = false } = options;
+      const faces =
+        allFaces && reading.faces.length > 1 ? await engine.readEveryone(image, { rotate, signal }) : [reading.main];
+      // Without the mirror images: over many faces they gain little, for half as much time again.
+      const vectors = faces.map((face) => toEmbedding(face.embedding));
+      const found = await findNeighbours(await gallery.get(), vectors, options.searchType);
       stopIfCancelled(options.signal);
       const { verdict, remarks: onPeople } = judgeNeighbours(found.judged, options.vendorData);
-      const remarks = [...onPeople, ...remarksOn(reading, "comparison")];
+      // Where everybody was searched for, it no longer matters that there are several.
+      const others = faces.length === reading.faces.length ? [] : reading.faces;
+      const remarks = [
+        ...onPeople,
+        ...faces.flatMap((face, i) => remarksOn(face, i === 0 ? others : [], "comparison")),
+      ];
+      const notes = allFaces ? [`Faces searched for: ${faces.length} of ${reading.faces.length}.`] : [];
       const raw = {
         ...envelope(options.vendorData),
         face_search: searchBlock(reading, { verdict, remarks, ...found }),
@@ -139,6 +141,9 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
           models: modelsUsed("detect", "landmark", "feature"),
           cosines: found.neighbours.map((neighbour) => Number(neighbour.cosine.toFixed(4))),
           user_image: measured(reading),
+          ...(allFaces && {
+            searched: faces.map(({ box }, i) => ({ bbox: bboxOf(box, reading), found: found.byFace[i] ?? [] })),
+          }),
         },
       };
       const matches = found.neighbours.map(toMatch).toSorted((a, b) => b.similarity - a.similarity);
@@ -147,6 +152,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
         score: matches[0]?.similarity ?? null,
         threshold: SIMILARITY.possible,
         warnings: toWarnings(remarks),
+        ...sentences([foundHow(reading), ...notes]),
         reference: raw.request_id,
         raw,
         matches,
@@ -196,31 +202,63 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
   };
 }
 
-function livenessErrors(score: number | null, threshold: number): Remark[] {
-  if (score === null) return [{ tag: "NO_FACE_DETECTED", severity: "error" }];
-  return score <= threshold ? [{ tag: "LOW_LIVENESS_SCORE", severity: "error" }] : [];
-}
-
-function matchErrors(score: number | null, threshold: number): Remark[] {
-  if (score === null) return [{ tag: "NO_REFERENCE_IMAGE", severity: "error" }];
-  return score <= threshold ? [{ tag: "LOW_FACE_MATCH_SIMILARITY", severity: "error" }] : [];
+function judgeLiveness(score: number | null, threshold: number, reading: Reading): Judgement {
+  if (score === null) {
+    return { verdict: "declined", score, remarks: [{ tag: "NO_FACE_DETECTED", severity: "error" }], notes: [] };
+  }
+  const remarks = remarksOn(reading.main, reading.faces, "liveness");
+  // The best that this check can come to is `review`, whatever the score: the network lets paper masks, cut-outs and
+  // some prints pass. It can tell that something is wrong, and not that nothing is.
+  if (score > threshold) return { verdict: "review", score, remarks, notes: [] };
+  if (remarks.some(spoilsLiveness)) {
+    return { verdict: "review", score, remarks, notes: ["The score is low, but of such a photo it means little."] };
+  }
+  return {
+    verdict: "declined",
+    score,
+    remarks: [{ tag: "LOW_LIVENESS_SCORE", severity: "error" }, ...remarks],
+    notes: [],
+  };
 }
 
 /** Later searches rest on what is enrolled, so it has to be one face, certainly, and a good one. */
-function enrollable(reading: Reading): MainFace {
-  const face = faceOf(reading);
-  if (face === null) throw new CheckError("no_face", "No face was found in the image, so none was enrolled.");
-  if (face.height < MIN_FACE_HEIGHT) {
-    throw new CheckError("image_rejected", "The face is too small in the image to be enrolled.", {
-      next: "Ask the user for a photo taken from closer by.",
-    });
+function enrollable({ main, faces }: Reading): MeasuredFace {
+  if (main === null) throw new CheckError("no_face", "No face was found in the image, so none was enrolled.");
+  const tags = remarksOn(main, faces, "comparison")
+    .filter(isOfPhoto)
+    .map(({ tag }) => tag);
+  const [first] = tags;
+  if (first !== undefined) {
+    const faults = tags.map((tag) => tag.toLowerCase().replaceAll("_", " ")).join(", ");
+    throw new CheckError(
+      "image_rejected",
+      `The photo is too poor to be enrolled, as searches would not find the person again: ${faults}.`,
+      { next: about(first).advice },
+    );
   }
-  if (hasRival(reading.faces)) {
+  if (hasRival(faces)) {
     throw new CheckError("image_rejected", "The image shows more than one person, so it is not clear whom to enroll.", {
       next: "Ask the user for a photo, or a cutting of this one, that shows only the person to enroll.",
     });
   }
-  return face;
+  return main;
+}
+
+const IN_VIEW = { whole: "", padded: " with a margin around the image", parts: " in an enlarged part of the image" };
+
+/** What it took to find the face, where that was not the usual, or what was tried; a sentence. */
+function foundHow({ main, view, angle }: Reading, where = ""): string | undefined {
+  if (main === null) {
+    return `No face was found${where}: not in the whole image, nor in enlarged parts of it, nor in any rotation.`;
+  }
+  if (view === "whole" && angle === 0) return undefined;
+  const turned = angle === 0 ? "" : ` after a clockwise turn by ${angle} degrees`;
+  return `The face${where} was found${IN_VIEW[view]}${turned}.`;
+}
+
+function sentences(all: readonly (string | undefined)[]): Pick<Report, "note"> {
+  const said = all.filter((sentence) => sentence !== undefined);
+  return said.length === 0 ? {} : { note: said.join(" ") };
 }
 
 /** The runtime that the first check will load: knowing it for certain would take loading it now. */

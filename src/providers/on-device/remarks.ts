@@ -1,8 +1,8 @@
 import type { Outcome, Warning } from "../../warnings.ts";
 import { type KnownTag, worst } from "../../warnings.ts";
-import { hasRival } from "./pipeline/detect.ts";
-import type { MainFace, Reading } from "./pipeline/read.ts";
-import { MIN_FACE_NORM, qualityOf } from "./scores.ts";
+import { isMasked } from "./pipeline/covered.ts";
+import { type Face, hasRival } from "./pipeline/detect.ts";
+import type { MeasuredFace } from "./pipeline/read.ts";
 
 /** Didit's severities, and what each does to the outcome. */
 const EFFECT = { information: "approved", warning: "review", error: "declined" } as const satisfies Record<
@@ -10,26 +10,49 @@ const EFFECT = { information: "approved", warning: "review", error: "declined" }
   Outcome
 >;
 
+/** The images of a match: as Didit's raw answer calls them, and as the arguments of the tool do. */
+const NAMES = { user_image: "user_image", ref_image: "reference_image" } as const;
+export type ImageName = keyof typeof NAMES;
+
 /** A warning as it stands in the raw answer. */
 export interface Remark {
   readonly tag: KnownTag;
   readonly severity: keyof typeof EFFECT;
-  /** What Didit's `additional_data` holds. */
+  /** Which of two images it is about. */
+  readonly image?: ImageName;
+  /** What else Didit's `additional_data` holds. */
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
-/** A smaller face (pixels, height) is a guess of the network; recognition gets worse below. */
+/** Pixels. A smaller face is a guess of the network; recognition gets worse below. */
 export const MIN_FACE_HEIGHT = 40;
-/** 0..100. Didit's own limits for `face_quality` and `face_luminance`. */
-const MIN_QUALITY = 15;
-const MIN_LUMINANCE = 20;
-/** 0..100. The 22 faces of the sample photos have 22 to 59; overexposed copies 79. */
-const MAX_LUMINANCE = 75;
 /**
- * Variance of the Laplacian. The 22 faces have 86 to 907, and 23 to 142 when they are but 60 pixels high; with a
- * Gaussian blur of 2 % of their height, from which on recognition suffers, 4 to 16.
+ * Where a face becomes too poor to be sure of. `warned`: a warning, and nothing is enrolled. `doubted`: a low similarity
+ * does not yet mean another person; of the pairs of one person that were declined, 67 % have a norm below 3.0 on one
+ * side, of the pairs of two people 27 %.
  */
-const MIN_SHARPNESS = 15;
+const LIMITS = {
+  warned: {
+    minHeight: MIN_FACE_HEIGHT,
+    /** Length of the embedding: a quality of 15, Didit's own limit for `face_quality`. */
+    minNorm: 2.64,
+    /** 0..100. Didit's own limit for `face_luminance`. */
+    minLuminance: 20,
+    /** 0..100. The 22 faces of the sample photos have 22 to 59; overexposed copies 79. */
+    maxLuminance: 75,
+    /**
+     * Variance of the Laplacian. The 22 faces have 86 to 907, and 23 to 142 when they are but 60 pixels high; with a
+     * Gaussian blur of 2 % of their height, from which on recognition suffers, 4 to 16.
+     */
+    minSharpness: 15,
+  },
+  // Two photos of one woman (cosine 0.71) come to 0.60 to 0.68 at 40 pixels and at least 0.66 at 50.
+  doubted: { minHeight: 50, minNorm: 3, minLuminance: 20, maxLuminance: 70, minSharpness: 20 },
+} as const;
+type Limits = (typeof LIMITS)[keyof typeof LIMITS];
+
+/** Degrees. A head that leans by 45 is still recognised; from 60 on the landmarks, and with them all else, go wrong. */
+const MAX_TILT = 55;
 /** 0..100. Grey pictures have 0; the palest of the 22 faces, in tinted light, has 7.5. */
 const MIN_COLOUR = 2;
 /**
@@ -38,15 +61,19 @@ const MIN_COLOUR = 2;
  */
 const MIN_SURROUNDINGS = 1.8;
 
-type Condition = readonly [tag: KnownTag, applies: (face: MainFace, reading: Reading) => boolean];
+type Condition = readonly [
+  tag: KnownTag,
+  applies: (face: MeasuredFace, limits: Limits, faces: readonly Face[]) => boolean,
+];
 
 /** What makes any statement about a face unsure. */
 const OF_EVERY_FACE: readonly Condition[] = [
-  ["FACE_TOO_SMALL", ({ height }) => height < MIN_FACE_HEIGHT],
-  ["LOW_FACE_QUALITY", ({ norm }) => qualityOf(norm) < MIN_QUALITY],
-  ["LOW_FACE_LUMINANCE", ({ luminance }) => luminance < MIN_LUMINANCE],
-  ["HIGH_FACE_LUMINANCE", ({ luminance }) => luminance > MAX_LUMINANCE],
-  ["BLURRED_FACE", ({ sharpness }) => sharpness < MIN_SHARPNESS],
+  ["FACE_TOO_SMALL", ({ height }, { minHeight }) => height < minHeight],
+  ["LOW_FACE_QUALITY", ({ norm }, { minNorm }) => norm < minNorm],
+  ["LOW_FACE_LUMINANCE", ({ luminance }, { minLuminance }) => luminance < minLuminance],
+  ["HIGH_FACE_LUMINANCE", ({ luminance }, { maxLuminance }) => luminance > maxLuminance],
+  ["BLURRED_FACE", ({ sharpness }, { minSharpness }) => sharpness < minSharpness],
+  ["FACE_TILTED", ({ tilt }) => tilt > MAX_TILT],
 ];
 
 const CONDITIONS = {
@@ -55,32 +82,50 @@ const CONDITIONS = {
     ["GREY_IMAGE", ({ colour }) => colour < MIN_COLOUR],
     ["FACE_FILLS_FRAME", ({ surroundingsScale }) => surroundingsScale < MIN_SURROUNDINGS],
     // A second face of any size: a person who holds up a photo is one.
-    ["MULTIPLE_FACES_DETECTED", (_face, { faces }) => faces.length > 1],
+    ["MULTIPLE_FACES_DETECTED", (_face, _limits, faces) => faces.length > 1],
   ],
-  comparison: [...OF_EVERY_FACE, ["MULTIPLE_FACES_DETECTED", (_face, { faces }) => hasRival(faces)]],
+  comparison: [
+    ...OF_EVERY_FACE,
+    ["FACE_COVERED", ({ embedding }) => isMasked(embedding)],
+    ["MULTIPLE_FACES_DETECTED", (_face, _limits, faces) => hasRival(faces)],
+  ],
 } as const satisfies Record<string, readonly Condition[]>;
 
+/** These say themselves that a liveness score means little, so a low one is no finding. */
+const SPOIL_LIVENESS: readonly string[] = [
+  "GREY_IMAGE",
+  "FACE_FILLS_FRAME",
+  "LOW_FACE_LUMINANCE",
+  "HIGH_FACE_LUMINANCE",
+] satisfies KnownTag[];
+
+export const spoilsLiveness = ({ tag }: Remark) => SPOIL_LIVENESS.includes(tag);
+/** Of a comparison, all but the number of faces speak of the photo. */
+export const isOfPhoto = ({ tag }: Remark) => tag !== "MULTIPLE_FACES_DETECTED";
+
+/** `faces`: all of the image, the judged one first. `image`: which of two it is about. */
 export function remarksOn(
-  reading: Reading,
+  face: MeasuredFace | null,
+  faces: readonly Face[],
   check: keyof typeof CONDITIONS,
-  detail: Readonly<Record<string, unknown>> = {},
+  { limits = "warned", image }: { limits?: keyof typeof LIMITS; image?: ImageName } = {},
 ): Remark[] {
-  const face = faceOf(reading);
   if (face === null) return [];
-  return CONDITIONS[check]
-    .filter(([, applies]) => applies(face, reading))
-    .map(([tag]) => ({ tag, severity: "warning", ...(Object.keys(detail).length > 0 && { detail }) }));
+  const conditions: readonly Condition[] = CONDITIONS[check];
+  return conditions
+    .filter(([, applies]) => applies(face, LIMITS[limits], faces))
+    .map(([tag]) => ({ tag, severity: "warning", ...(image !== undefined && { image }) }));
 }
 
-/** The face that is judged; null where none was found, or where what was found is none. */
-export function faceOf({ main }: Reading): MainFace | null {
-  return main !== null && main.norm >= MIN_FACE_NORM ? main : null;
-}
-
-/** Each tag once, however many images it was remarked on. */
+/** Each tag once, with the images that it was remarked on. */
 export function toWarnings(remarks: readonly Remark[]): Warning[] {
-  return [...new Set(remarks.map(({ tag }) => tag))].map((tag) => ({
-    tag,
-    effect: worst(remarks.filter((remark) => remark.tag === tag).map(({ severity }) => EFFECT[severity])),
-  }));
+  return [...new Set(remarks.map(({ tag }) => tag))].map((tag) => {
+    const same = remarks.filter((remark) => remark.tag === tag);
+    const images = same.flatMap(({ image }) => (image === undefined ? [] : [NAMES[image]]));
+    return {
+      tag,
+      effect: worst(same.map(({ severity }) => EFFECT[severity])),
+      ...(images.length > 0 && { images }),
+    };
+  });
 }

@@ -16,23 +16,35 @@ export interface Found {
   readonly neighbours: readonly Neighbour[];
   /** Counts also those beyond `judged`. */
   readonly total: number;
+  /** The ids of those that each of the searched faces found. */
+  readonly byFace: readonly (readonly string[])[];
 }
 
-/** The nearest faces of the gallery, blocklisted ones first if `searchType` says so. */
+/** The nearest faces of the gallery to any of the given ones, blocklisted ones first if `searchType` says so. */
 export async function findNeighbours(
   gallery: Gallery,
-  embedding: Float32Array,
+  embeddings: readonly Float32Array[],
   searchType: SearchType = "most_similar",
 ): Promise<Found> {
   const blocklistedFirst = searchType === "blocklisted_or_approved";
   const query = { minCosine: MIN_FOUND_COSINE, limit: MAX_JUDGED, blocklistedFirst };
-  const { neighbours: judged, total } = await gallery.search(embedding, query);
-  if (blocklistedFirst) return { judged, neighbours: judged.slice(0, MAX_MATCHES), total };
+  const results = await Promise.all(embeddings.map((embedding) => gallery.search(embedding, query)));
+  const judged = nearestFirst(results.flatMap(({ neighbours }) => neighbours)).filter(
+    ({ id }, at, all) => all.findIndex((other) => other.id === id) === at,
+  );
+  const beyond = results.reduce((sum, { total, neighbours }) => sum + total - neighbours.length, 0);
+  const found = {
+    judged,
+    total: judged.length + beyond,
+    byFace: results.map(({ neighbours }) => neighbours.map(({ id }) => id)),
+  };
   // Whoever is declined for a blocklisted face has to see it, however many others are nearer.
-  const isBlocked = (it: Neighbour) => it.blocklisted && bandOf(it) !== "weak";
-  const shown = [...judged.filter(isBlocked), ...judged.filter((it) => !isBlocked(it))].slice(0, MAX_MATCHES);
-  return { judged, neighbours: shown.toSorted((a, b) => b.cosine - a.cosine), total };
+  const isFirst = (it: Neighbour) => it.blocklisted && (blocklistedFirst || bandOf(it) !== "weak");
+  const shown = [...judged.filter(isFirst), ...judged.filter((it) => !isFirst(it))].slice(0, MAX_MATCHES);
+  return { ...found, neighbours: blocklistedFirst ? shown : nearestFirst(shown) };
 }
+
+const nearestFirst = (neighbours: readonly Neighbour[]) => neighbours.toSorted((a, b) => b.cosine - a.cosine);
 
 type Band = "strong" | "possible" | "weak";
 

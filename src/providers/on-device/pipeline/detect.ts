@@ -13,6 +13,9 @@ const MAX_OVERLAP = 0.3;
 /** A face that fills the picture is found once there is something around it: added on each side, as a share of it. */
 export const MARGIN = 0.3;
 
+/** So many of what may be faces are measured until one is; in a texture the detector sees dozens. */
+export const MAX_CANDIDATES = 8;
+
 export interface Face {
   readonly box: Box;
   /** 0..1, of the detector. */
@@ -25,6 +28,17 @@ export interface Frame {
   readonly top: number;
   /** Pixels of the picture to one of the input. */
   readonly scale: number;
+}
+
+/** How large a part of the picture is looked at by itself, as a share of its sides: one in each corner, overlapping. */
+const PART = 0.6;
+
+/** Where the whole picture at once was too small for the detector to find a face: its four overlapping parts. */
+export function partsOf({ width, height }: Pick<Raster, "width" | "height">): Box[] {
+  const [w, h] = [Math.ceil(PART * width), Math.ceil(PART * height)];
+  return [0, height - h].flatMap((top) =>
+    [0, width - w].map((left) => ({ left, top, right: left + w, bottom: top + h })),
+  );
 }
 
 /** The whole picture with `margin` around it, its proportions kept. */
@@ -62,8 +76,10 @@ export function facesIn(scores: Float32Array, boxes: Float32Array, { left, top, 
     };
     if (areaOf(box) > 0) candidates.push({ box, confidence });
   }
-  return suppress(candidates).sort((a, b) => areaOf(b.box) - areaOf(a.box));
+  return largestFirst(suppress(candidates));
 }
+
+export const largestFirst = (faces: readonly Face[]) => faces.toSorted((a, b) => areaOf(b.box) - areaOf(a.box));
 
 /** Non-maximum suppression: of the candidates for one face the surest stays. */
 export function suppress(candidates: readonly Face[]): Face[] {

@@ -40,3 +40,9 @@ export function fivePoints(output: Float32Array, square: Box): Point[] {
     return { x: square.left + (x / landmarks.length) * side, y: square.top + (y / landmarks.length) * side };
   });
 }
+
+/** How far a head leans to one side, 0..180 degrees: 180 stands on its head. */
+export function tiltOf([leftEye, rightEye]: readonly Point[]): number {
+  if (leftEye === undefined || rightEye === undefined) return 0;
+  return Math.abs(Math.atan2(rightEye.y - leftEye.y, rightEye.x - leftEye.x)) * (180 / Math.PI);
+}

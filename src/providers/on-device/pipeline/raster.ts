@@ -60,6 +60,16 @@ export function turnBack(box: Box, angle: Angle, { width, height }: Pick<Raster,
   return box;
 }
 
+/** The part of a picture that a box of whole pixels shows. */
+export function cut({ data, width }: Raster, { left, top, right, bottom }: Box): Raster {
+  const part = new Uint8Array((right - left) * (bottom - top) * 3);
+  for (let y = top; y < bottom; y += 1) {
+    const row = data.subarray((y * width + left) * 3, (y * width + right) * 3);
+    part.set(row, (y - top) * row.length);
+  }
+  return { data: part, width: right - left, height: bottom - top };
+}
+
 export function mirror({ data, width, height }: Raster): Raster {
   const mirrored = new Uint8Array(data.length);
   for (let y = 0; y < height; y += 1) {

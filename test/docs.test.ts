@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { SETTINGS } from "../src/config.ts";
 import { FAILURES } from "../src/errors.ts";
 import listing from "../src/listing.json" with { type: "json" };
 import { makeListing } from "../src/listing.ts";
 import { TOOLS } from "../src/tools/index.ts";
-import { closing, ERAS } from "./support/clients.ts";
+import { connectTo } from "./package/connect.ts";
+import { cleanEnvironment, closing, ERAS, temporaryFolder } from "./support/clients.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 const readme = readFileSync(resolve(ROOT, "README.md"), "utf8");
@@ -29,6 +30,26 @@ test("the README lists every setting", () => {
 
 test("the README lists every error", () => {
   expect(firstColumn("Errors")).toEqual(Object.keys(FAILURES));
+});
+
+/** The commands that README gives to clients, with this checkout's path. */
+const snippets = [
+  ...[...readme.matchAll(/^```json\n(.*?)^```$/gms)].map(([, json = ""]) => {
+    const { mcpServers, servers = mcpServers } = JSON.parse(json);
+    return [servers.biometrics.command, ...servers.biometrics.args];
+  }),
+  ...[...readme.matchAll(/^ {4}claude mcp add biometrics -- (.+)$/gm)].map(([, line = ""]) => line.split(" ")),
+].map((words) => words.map((word: string) => word.replace("/path/to/biometrics-mcp", ROOT)));
+
+test.each(snippets)("what README has a client start is there: %s %s", async (command, ...args) => {
+  const home = temporaryFolder("home-");
+  const server = await connectTo({ command, args, env: cleanEnvironment(home), cwd: home });
+  onTestFinished(() => server.close());
+  expect(await server.call("get_setup")).toMatchObject({ provider: "on-device" });
+});
+
+test("README gives each client a command", () => {
+  expect(snippets).toHaveLength(3);
 });
 
 test("the listing is that of the tools and prompts; npm run listing writes it anew", () => {

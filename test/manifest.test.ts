@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { getMcpConfigForManifest, MANIFEST_SCHEMAS } from "@anthropic-ai/mcpb";
 import sharp from "sharp";
@@ -72,6 +73,18 @@ test("versions, names and addresses of package, manifest and registration are on
   expect([manifest.homepage, `${address}#readme`]).toEqual([registration.websiteUrl, homepage]);
   expect(manifest.privacy_policies).toEqual([`${address}#privacy`]);
   expect(readFileSync(join(ROOT, "README.md"), "utf8")).toMatch(/^## Privacy$/m);
+});
+
+test("the owner of the repository is a placeholder, which one command replaces everywhere", () => {
+  const folder = temporaryFolder("owner-");
+  const files = ["package.json", "manifest.json", "server.json"];
+  const named = ["build/owner.ts", ...files];
+  for (const file of named) cpSync(join(ROOT, file), join(folder, file), { recursive: true });
+  const textOf = () => files.map((file) => readFileSync(join(folder, file), "utf8")).join("");
+  expect(textOf()).toContain("github.com/OWNER/");
+  execFileSync(process.execPath, ["--import", "tsx", join(folder, "build/owner.ts"), "somebody-1"], { cwd: ROOT });
+  expect(textOf()).not.toContain("OWNER");
+  expect(textOf()).toContain('"mcpName": "io.github.somebody-1/biometrics-mcp"');
 });
 
 test("the registration has every setting, and says which are secret", () => {

@@ -199,8 +199,8 @@ const commands = files.flatMap((file) =>
 );
 
 test.each(commands)("%s", async (line) => {
-  const [npx, name, ...args] = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
-  expect([npx, name]).toEqual(["npx", "biometrics-mcp"]);
+  const [name, ...args] = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? "");
+  expect(name).toBe("biometrics-mcp");
   const { code, err } = await biometrics(args);
   expect(err).not.toMatch(/^error: /m);
   // Wrong usage would be 2; here files and services are missing, which is 1.

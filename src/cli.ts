@@ -3,7 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import * as z from "zod";
 import { type App, openApp, VERSION } from "./app.ts";
 import { type Config, SECRET_SETTINGS, SETTINGS, type Setting } from "./config.ts";
-import { diagnose } from "./doctor.ts";
+import { checkGallery, diagnose } from "./doctor.ts";
 import { CheckError } from "./errors.ts";
 import type { Folders } from "./image.ts";
 import type { Log } from "./log.ts";
@@ -59,11 +59,17 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
   const doctor = program.command("doctor").description("Print the setup and test it. No check is made or billed.");
   withSettings(doctor.option("--json", "print the structured result alone")).action(async () => {
-    exitCode = await withApp(doctor, terminal, async (app) => {
-      const { findings, text, ok } = await diagnose(app, terminal.signal);
-      terminal.print(isJson(doctor) ? JSON.stringify(findings) : text);
-      return ok ? EXIT.approved : EXIT.error;
-    });
+    exitCode = await withApp(doctor, terminal, async (app, config) =>
+      tell(doctor, await diagnose(app, config, terminal.signal)),
+    );
+  });
+  const gallery = program
+    .command("gallery")
+    .description("The gallery of faces on this machine.")
+    .command("check")
+    .description("Look for damage in the gallery, and change nothing.");
+  withSettings(gallery.option("--json", "print the structured result alone")).action(async () => {
+    exitCode = await withApp(gallery, terminal, async (_app, config) => tell(gallery, await checkGallery(config)));
   });
   const server = program
     .command("serve")
@@ -78,6 +84,11 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     else if ((host ?? port ?? name) === undefined) await serve(() => configOf(server, terminal), terminal);
     else server.error("error: --port, --host and --name go with --http", { exitCode: EXIT.usage });
   });
+
+  function tell(command: Command, { findings, text, ok }: Awaited<ReturnType<typeof diagnose>>): number {
+    terminal.print(isJson(command) ? JSON.stringify(findings) : text);
+    return ok ? EXIT.approved : EXIT.error;
+  }
 
   try {
     await program.parseAsync([...args], { from: "user" });

@@ -1,22 +1,24 @@
+import { access, constants } from "node:fs/promises";
 import type { App } from "./app.ts";
+import type { Config } from "./config.ts";
+import { refuseShared, statIfThere } from "./data-folder.ts";
 import { CheckError } from "./errors.ts";
+import { attempt, countOf, type Finding, type Inspection } from "./providers/on-device/gallery/inspect.ts";
 import { getSetup } from "./tools/get-setup.ts";
 
-interface Finding {
-  readonly test: string;
+interface Diagnosis {
+  /** For a script. */
+  readonly findings: object;
+  readonly text: string;
   readonly ok: boolean;
-  /** What was found, and where it is not in order, what to do. */
-  readonly said: string;
 }
 
 /** The setup, and each part of it tried out. No image of the user is read, and nothing is billed. */
-export async function diagnose(
-  app: App,
-  signal: AbortSignal,
-): Promise<{ findings: { setup: unknown; tests: readonly Finding[] }; text: string; ok: boolean }> {
-  const context = { ...app, signal, onStage: () => {} };
-  const setup = await getSetup.call({}, context);
-  const provider = await app.provider();
+export async function diagnose(app: App, config: Config, signal: AbortSignal): Promise<Diagnosis> {
+  const context = { ...app, signal, onStage: () => {}, onFailure: () => {} };
+  // Where it cannot be told, the tests say why.
+  const setup = await getSetup.call({}, context).catch(() => null);
+  const name = (await app.choice().catch(() => undefined))?.name ?? config.provider;
   const tests = [
     ...(await app.folders()).map(({ path, readable }) => ({
       test: `folder ${path}`,
@@ -25,22 +27,99 @@ export async function diagnose(
         ? "can be read"
         : "is not there or cannot be read: create it, or take it out of BIOMETRICS_IMAGE_DIRS",
     })),
-    await attempt(`provider ${provider.name}`, () => provider.test(context)),
+    await attempt(`data folder ${config.dataFolder}`, () => tryDataFolder(config.dataFolder)),
+    await attempt(`provider ${name}`, async () => (await app.provider()).test(context)),
+    name === "didit" ? GALLERY_OF_DIDIT : await tryGallery(config),
+    await attempt("Linkface", async () => tryLinkface(config)),
   ];
-  const lines = tests.map(({ test, ok, said }) => `${ok ? "ok   " : "FAULT"} ${test}: ${said}`);
-  const details = Object.entries(setup["details"] ?? {}).map(([name, value]) => `  ${name}: ${value}`);
+  const details = Object.entries(setup?.["details"] ?? {}).map(([key, value]) => `  ${key}: ${value}`);
+  const summary = setup === null ? [] : [String(setup["summary"]), ...details];
   return {
     findings: { setup, tests },
-    text: [`biometrics-mcp ${app.version}`, String(setup["summary"]), ...details, "", ...lines].join("\n"),
+    text: [`biometrics-mcp ${app.version}`, ...summary, "", ...linesOf(tests)].join("\n"),
     ok: tests.every(({ ok }) => ok),
   };
 }
 
-async function attempt(test: string, work: () => Promise<string>): Promise<Finding> {
+/** The gallery, looked at from all sides and left as it is: also one that no call would open. */
+export async function checkGallery(config: Config): Promise<Diagnosis> {
+  const { place, faces, findings } = await inspect(config);
+  const ok = findings.every((finding) => finding.ok);
+  return {
+    findings: { place, faces, ok, tests: findings },
+    text: [`Face gallery: ${place}`, ...linesOf(findings)].join("\n"),
+    ok,
+  };
+}
+
+const linesOf = (findings: readonly Finding[]) =>
+  findings.map(({ test, ok, said }) => `${ok ? "ok   " : "FAULT"} ${test}: ${said}`);
+
+async function inspect(config: Config): Promise<Inspection & { readonly place: string }> {
+  const [{ inspectGallery }, { locateGallery }, { EMBEDDING_MODEL }] = await Promise.all([
+    import("./providers/on-device/gallery/inspect.ts"),
+    import("./providers/on-device/gallery/open.ts"),
+    import("./providers/on-device/models.ts"),
+  ]);
+  const location = locateGallery(config);
+  const inspection = await attemptInspection(() => inspectGallery({ location, model: EMBEDDING_MODEL }));
+  return { place: "file" in location ? location.file : hostOf(location.url), ...inspection };
+}
+
+/** What stands in the way of looking is a finding like any other. */
+async function attemptInspection(work: () => Promise<Inspection>): Promise<Inspection> {
   try {
-    return { test, ok: true, said: await work() };
+    return await work();
   } catch (thrown) {
-    const { message, next } = CheckError.from(thrown);
-    return { test, ok: false, said: `${message} ${next}` };
+    const { code, message, next } = CheckError.from(thrown);
+    // Without a store for faces the other checks work.
+    return { faces: null, findings: [{ test: "gallery", ok: code === "unsupported", said: `${message} ${next}` }] };
   }
+}
+
+/** Without the user name and the password. */
+function hostOf(url: string): string {
+  if (!URL.canParse(url)) return "BIOMETRICS_GALLERY_URL";
+  const { host, pathname } = new URL(url);
+  return `postgres://${host}${pathname}`;
+}
+
+const GALLERY_OF_DIDIT: Finding = { test: "gallery", ok: true, said: "not in use: Didit keeps the faces" };
+
+async function tryGallery(config: Config): Promise<Finding> {
+  const { place, faces, findings } = await inspect(config);
+  const faults = findings.filter(({ ok }) => !ok);
+  const found = faces === null ? findings : [{ said: countOf(faces) }];
+  const said = (faults.length > 0 ? faults : found).map((finding) => finding.said).join(" ");
+  return { test: `gallery ${place}`, ok: faults.length === 0, said };
+}
+
+async function tryDataFolder(folder: string): Promise<string> {
+  const found = await statIfThere(folder).catch(notUsable);
+  if (found === undefined) return "is not there yet; it is made when something is kept";
+  if (!found.isDirectory()) return notUsable(`${folder} is no folder`);
+  refuseShared({ [folder]: found });
+  await access(folder, constants.R_OK | constants.W_OK | constants.X_OK).catch(notUsable);
+  return "only its owner has access to it";
+}
+
+function notUsable(cause: unknown): never {
+  throw new CheckError("setup", "It is not a folder that this program may read and write.", {
+    cause,
+    next: "Choose another one with BIOMETRICS_DATA_DIR, or mend its permissions.",
+  });
+}
+
+function tryLinkface({ linkface: { apiId, apiSecret } }: Config): string {
+  if (apiId !== undefined && apiSecret !== undefined) return "there are credentials; they were not tried";
+  if (apiId === undefined && apiSecret === undefined) {
+    return "no credentials, so verify_liveness_selfie cannot be used; all else can";
+  }
+  throw new CheckError(
+    "setup",
+    `Only one of two is set: ${apiId === undefined ? "LINKFACE_API_ID" : "LINKFACE_API_SECRET"} is missing.`,
+    {
+      next: "Set it, or neither.",
+    },
+  );
 }

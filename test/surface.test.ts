@@ -37,7 +37,10 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^listing\.ts$/, /^prompts\.ts$|^tools\//],
   [/^sessions\.ts$/, /^(errors|log|server)\.ts$/],
   [/^http\.ts$/, /^(admission|app|errors|log|server|sessions)\.ts$|^tools\/define\.ts$/],
-  [/^doctor\.ts$/, /^(app|errors)\.ts$|^tools\/get-setup\.ts$/],
+  [
+    /^doctor\.ts$/,
+    /^(app|config|data-folder|errors)\.ts$|^tools\/get-setup\.ts$|^providers\/on-device\/(gallery\/(inspect|open)|models)\.ts$/,
+  ],
   [/^start\.ts$/, /^main\.ts$/],
   [/^(serve|cli|main)\.ts$/, /./],
 ];

@@ -178,7 +178,6 @@ describe("beyond the exact search", () => {
       expect(await installDistances(database, true)).toEqual({
         hamming: expect.stringContaining("vec_distance_hamming"),
         cosine: expect.stringContaining("vec_distance_l2"),
-        length: expect.stringContaining("vec_distance_l2"),
       });
       expect(database.prepare("SELECT vec_version() AS version").get()).toEqual({ version: expect.any(String) });
       expect(() => database.loadExtension("other")).toThrow(/not (enabled|allowed)/);

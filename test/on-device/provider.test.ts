@@ -299,15 +299,15 @@ describe("a gallery that cannot be opened", () => {
     expect(await broken().checkLiveness?.(await imageOf(photos.womanA), calm)).toMatchObject({ verdict: "review" });
   });
 
-  test("is said by describe, and found by test", async () => {
-    const provider = broken();
-    expect(await provider.describe()).toMatchObject({ gallery_faces: expect.stringMatching(/^not available: /) });
-    await expect(provider.test(calm)).rejects.toMatchObject({ name: "CheckError" });
+  test("is said by describe", async () => {
+    expect(await broken().describe()).toMatchObject({ gallery_faces: expect.stringMatching(/^not available: /) });
   });
 });
 
-test("test() tries every model, and says what they run on", async () => {
-  expect(await provider.test(calm)).toMatch(/run on onnxruntime-(web|node) \d+\.\d+.*; faces in the gallery: 0\.$/);
+test("test() decodes every format and tries every model, and says what they run on", async () => {
+  expect(await provider.test(calm)).toMatch(
+    /^JPEG, PNG, WebP and TIFF can be decoded; .* run on onnxruntime-(web|node) \d+\.\d+.*\.$/,
+  );
 });
 
 test.each([

@@ -7,6 +7,7 @@ import { type Decoded, decode } from "./pipeline/decode.ts";
 import { liveProbability, toLivenessInput } from "./pipeline/liveness.ts";
 import { mirror } from "./pipeline/raster.ts";
 import { embed, type Run, read, readEveryone, take } from "./pipeline/read.ts";
+import { SAMPLES } from "./pipeline/samples.ts";
 import { type EngineFiles, openRuntime } from "./runtime.ts";
 
 /** The worker's side: takes a job, answers it. */
@@ -42,14 +43,16 @@ export function openWorkshop(files: EngineFiles): (job: Job) => Promise<Answer> 
           for (const crop of surroundings) logits.push(take(await run("liveness", toLivenessInput(crop)), "output"));
           return liveProbability(...logits);
         }),
-      probe: () =>
-        inTurn(async () => {
+      probe: async () => {
+        for (const sample of SAMPLES) await readSample(sample, run);
+        return inTurn(async () => {
           for (const model of Object.keys(MODELS) as ModelName[]) {
             const shape: readonly number[] = MODELS[model].input;
             await run(model, new Float32Array(shape.reduce((size, side) => size * side)));
           }
           return runtime.name();
-        }),
+        });
+      },
     };
   }
 
@@ -62,6 +65,19 @@ export function openWorkshop(files: EngineFiles): (job: Job) => Promise<Answer> 
       return { id, failure: { code, message, next, cause: inspect(cause) } };
     }
   };
+}
+
+/** A whole check up to the search for a face, of which there is none. */
+async function readSample({ format, bytes }: (typeof SAMPLES)[number], run: Run): Promise<void> {
+  try {
+    await read(await decode(bytes), run, false);
+  } catch (thrown) {
+    if (!(thrown instanceof CheckError && thrown.code === "image_rejected")) throw thrown;
+    throw new CheckError("setup", `${format} images cannot be decoded on this machine.`, {
+      cause: thrown,
+      next: "Ask the user to reinstall biometrics-mcp on this platform, with its optional packages.",
+    });
+  }
 }
 
 /** One piece of work after the other, in the order in which they came. */

@@ -12,7 +12,7 @@ export interface Operations {
   embedMirrored(aligned: Raster): Promise<Float32Array>;
   /** The probability 0..1 that the face in its surroundings is live. */
   spoof(surroundings: readonly Raster[]): Promise<number>;
-  /** Loads and tries every network; the name of the runtime. */
+  /** Decodes a picture of each format, loads and tries every network; the name of the runtime. */
   probe(input: null): Promise<string>;
 }
 

@@ -35,18 +35,26 @@ const TABLES = `
 export async function prepareSchema(client: PoolClient, model: string, mark: Mark): Promise<string> {
   await client.query("SELECT pg_advisory_xact_lock($1)", [LOCK]);
   if (!(await exists(client, "SELECT 1 FROM pg_extension WHERE extname = 'vector'"))) await createExtension(client);
-  if (!(await exists(client, "SELECT 1 WHERE to_regclass('biometrics_faces') IS NOT NULL"))) {
+  if (!(await tablesExist(client))) {
     if (mark.id !== undefined) throw lost(mark);
     await client.query(TABLES);
     await client.query("INSERT INTO biometrics_meta VALUES ('model', $1)", [model]);
   }
   const meta = await readMeta(client);
-  if (Number(meta.get("version")) !== VERSION) throw newerVersion(`schema version ${meta.get("version")}`);
-  if (meta.get("model") !== model) throw otherModel(`made with ${meta.get("model")}, opened with ${model}`);
+  refuseOther(meta, model);
   await refuseDamaged(client);
   const id = meta.get("id") ?? randomUUID();
   if (!meta.has("id")) await client.query("INSERT INTO biometrics_meta VALUES ('id', $1)", [id]);
   return id;
+}
+
+export function tablesExist(client: PoolClient): Promise<boolean> {
+  return exists(client, "SELECT 1 WHERE to_regclass('biometrics_faces') IS NOT NULL");
+}
+
+export function refuseOther(meta: ReadonlyMap<string, string>, model: string): void {
+  if (Number(meta.get("version")) !== VERSION) throw newerVersion(`schema version ${meta.get("version")}`);
+  if (meta.get("model") !== model) throw otherModel(`made with ${meta.get("model")}, opened with ${model}`);
 }
 
 export async function readMeta(client: PoolClient): Promise<ReadonlyMap<string, string>> {
@@ -55,7 +63,7 @@ export async function readMeta(client: PoolClient): Promise<ReadonlyMap<string, 
 }
 
 /** Counted by an index of its own, which is empty: asking before every search costs nothing. */
-export const DAMAGED = `SELECT count(*)::int AS damaged FROM biometrics_faces WHERE ${NOT_UNIT}`;
+const DAMAGED = `SELECT count(*)::int AS damaged FROM biometrics_faces WHERE ${NOT_UNIT}`;
 
 /** An embedding that is no unit vector would be found by no search. */
 export async function refuseDamaged(client: PoolClient): Promise<void> {

@@ -1,4 +1,4 @@
-import { COMPONENTS, isUnit, LENGTH_TOLERANCE, lengthOf } from "../embedding.ts";
+import { COMPONENTS, isUnit, LENGTH_TOLERANCE } from "../embedding.ts";
 import type { Database } from "./driver.ts";
 
 /** SQL expressions over the columns `b` and `embedding` and the parameters `:bits` and `:query`. */
@@ -7,8 +7,6 @@ export interface DistanceSql {
   readonly hamming: string;
   /** Cosine of the two embeddings, -1..1; NULL where the stored one is no unit vector, and so no embedding. */
   readonly cosine: string;
-  /** Of the stored embedding; NULL where it has not 512 components. */
-  readonly length: string;
 }
 
 const BYTES = COMPONENTS * Float32Array.BYTES_PER_ELEMENT;
@@ -22,15 +20,11 @@ export async function installDistances(database: Database, extension: boolean): 
       // Of unit vectors; the extension computes the Euclidean distance with vector instructions, and the cosine without.
       cosine: `CASE WHEN abs(${length} - 1) <= ${LENGTH_TOLERANCE}
         THEN 1 - power(vec_distance_l2(embedding, :query), 2) / 2 END`,
-      length: `(${length})`,
     };
   }
   database.function("js_hamming", { deterministic: true }, hammingDistance);
   database.function("js_cosine", { deterministic: true }, cosine);
-  database.function("js_length", { deterministic: true }, (stored: Uint8Array) => {
-    return stored.byteLength === BYTES ? lengthOf(floatsOf(stored)) : null;
-  });
-  return { hamming: "js_hamming(b, :bits)", cosine: "js_cosine(embedding, :query)", length: "js_length(embedding)" };
+  return { hamming: "js_hamming(b, :bits)", cosine: "js_cosine(embedding, :query)" };
 }
 
 async function loadExtension(database: Database): Promise<boolean> {

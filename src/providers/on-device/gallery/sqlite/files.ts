@@ -16,7 +16,7 @@ export interface GalleryFile {
 }
 
 /** SQLite's companions of a database take its mode, but an older file may have been left with another. */
-export const partsOf = (file: string) => ["", "-wal", "-shm", ".mark"].map((suffix) => file + suffix);
+const partsOf = (file: string) => ["", "-wal", "-shm", ".mark"].map((suffix) => file + suffix);
 
 /** Makes the folder and the file where there has never been one, and refuses files that other users can read. */
 export async function preparePrivateFile(file: string): Promise<GalleryFile> {
@@ -53,6 +53,9 @@ export async function lookAt(file: string) {
   refuseShared(found);
   return found;
 }
+
+/** 0 for a file that is not there. */
+export const sizeOf = async (file: string) => (await statIfThere(file))?.size ?? 0n;
 
 /**
  * SQLite would take the mode of a new file from the umask. Synchronous, and never on a file that is there: closing any

@@ -94,13 +94,13 @@ export function versionOf(database: Database): number {
   return version;
 }
 
-function readMeta(database: Database, key: "id" | "model"): string {
+export function readMeta(database: Database, key: "id" | "model"): string {
   const stored = database.prepare("SELECT value FROM meta WHERE key = ?").get(key);
   if (stored === undefined) throw damaged(`no ${key}`);
   return stored.value;
 }
 
-function refuseOtherModel(database: Database, model: string): void {
+export function refuseOtherModel(database: Database, model: string): void {
   const stored = readMeta(database, "model");
   if (stored !== model) throw otherModel(`made with ${stored}, opened with ${model}`);
 }

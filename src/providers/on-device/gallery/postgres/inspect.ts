@@ -1,0 +1,41 @@
+import { attempt, countOf, type Inspection, NONE_YET } from "../inspect.ts";
+import { lost, readMark, replaced } from "../mark.ts";
+import { connect, inTransaction } from "../postgres.ts";
+import { readMeta, refuseDamaged, refuseOther, tablesExist } from "./schema.ts";
+
+export async function inspectPostgres(location: { url: string; mark: string }, model: string): Promise<Inspection> {
+  const mark = await readMark(location.mark);
+  const pool = await connect(location.url);
+  try {
+    return await inTransaction(pool, async (client) => {
+      if (!(await tablesExist(client))) {
+        if (mark.id !== undefined) throw lost(mark);
+        return NONE_YET;
+      }
+      const meta = await readMeta(client);
+      const { rows } = await client.query<{ faces: number; blocked: number }>(
+        "SELECT count(*)::int AS faces, (count(*) FILTER (WHERE blocklisted))::int AS blocked FROM biometrics_faces",
+      );
+      const { faces, blocked } = rows[0] ?? { faces: 0, blocked: 0 };
+      const findings = [
+        await attempt("schema", () => {
+          refuseOther(meta, model);
+          return `version ${meta.get("version")}, for the face model ${model}`;
+        }),
+        await attempt("identity", () => {
+          if (mark.id === undefined) return "there is no mark of it yet; the next use keeps one";
+          if (meta.get("id") !== mark.id) throw replaced(mark, "another id");
+          return "it is the gallery that was used here before";
+        }),
+        await attempt("count", () => `${countOf(faces)}, ${blocked} of them on the blocklist`),
+        await attempt("embeddings", async () => {
+          await refuseDamaged(client);
+          return "all are unit vectors";
+        }),
+      ];
+      return { faces, findings };
+    });
+  } finally {
+    await pool.end();
+  }
+}

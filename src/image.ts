@@ -12,7 +12,7 @@ import {
   open as startOpen,
   statSync,
 } from "node:fs";
-import { realpath, stat } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -130,7 +130,8 @@ async function readFile(
     if (!(await isStillAllowed(file, opened, place, access))) throw refused(access);
     if (opened.size === 0n) throw rejected("The file is empty.");
     if (opened.size > BigInt(maxBytes)) throw rejected(tooLarge(Number(opened.size), maxBytes));
-    const bytes = new Uint8Array(Number(opened.size));
+    // Not zeroed first: it is filled, or not returned.
+    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(Number(opened.size)).buffer);
     for (let filled = 0; filled < bytes.length; ) {
       const count = await read(file, bytes, filled, bytes.length - filled, filled);
       if (count === 0) throw rejected("The file became shorter while it was read.");
@@ -237,14 +238,21 @@ interface Place {
 
 /** The real path, if it lies inside a real allowed folder. */
 async function locate(path: string, access: Access): Promise<Place> {
-  const [real, dataFolder] = await Promise.all([
-    realpath(path).catch((thrown: unknown) => {
-      throw troubleOf(thrown) ?? refused(access);
-    }),
-    stat(access.dataFolder, { bigint: true }).catch(() => undefined),
-  ]);
+  const real = await realpath(path).catch((thrown: unknown) => {
+    throw troubleOf(thrown) ?? refused(access);
+  });
+  const dataFolder = statIfThere(access.dataFolder);
   if (!(await isAllowed(real, dataFolder, access))) throw refused(access);
   return { real, dataFolder };
+}
+
+/** Waits for no thread: the gallery wants this folder on a local disk. What cannot be reached cannot be read either. */
+function statIfThere(folder: string): BigIntStats | undefined {
+  try {
+    return statSync(folder, { bigint: true, throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }
 
 function refused({ folders }: Access): CheckError {

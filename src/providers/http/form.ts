@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 
 export type FormPart =
   | { readonly name: string; readonly value: string }
@@ -6,7 +6,7 @@ export type FormPart =
 
 /** multipart/form-data in one buffer: a FormData would be streamed in pieces, which doubles the time of a short call. */
 export function encodeForm(parts: readonly FormPart[]): { contentType: string; body: Buffer } {
-  const boundary = `biometrics-mcp-${randomBytes(18).toString("hex")}`;
+  const boundary = `biometrics-mcp-${randomUUID()}`;
   const pieces = parts.flatMap((part) => {
     const [more, content] =
       "bytes" in part

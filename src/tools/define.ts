@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { type Account, withBalance } from "../account.ts";
+import type { Account } from "../account.ts";
 import type { ImageFacts } from "../decision.ts";
 import { CheckError } from "../errors.ts";
 import type { FileLimits, Image, ImageLimits } from "../image.ts";
@@ -104,10 +104,7 @@ export function defineTool<I extends z.ZodRawShape, O extends z.ZodObject>(spec:
           `The arguments of ${spec.name} are wrong: ${faultsOf(parsed.error, input)}.`,
         );
       }
-      const done = run(parsed.data, context).catch(async (thrown: unknown) => {
-        throw await withBalance(thrown, context.account, context);
-      });
-      return spec.output.parse(await done);
+      return spec.output.parse(await run(parsed.data, context));
     },
   };
 }

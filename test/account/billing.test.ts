@@ -1,8 +1,7 @@
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { dollars, withBalance } from "../../src/account.ts";
-import { CheckError } from "../../src/errors.ts";
+import { dollars } from "../../src/account.ts";
 import { diditBilling } from "../../src/providers/didit/billing.ts";
 import type { Behaviour } from "../support/stand-in.ts";
 import { allOf, calm, refusal, setUp } from "./setting.ts";
@@ -46,6 +45,7 @@ describe("the balance", () => {
     ["a string that is no number", { status: 200, body: { balance: "SECRET-PROSE" } }, "bad_response", undefined],
     ["no balance", { status: 200, body: {} }, "bad_response", undefined],
     ["a key it does not take", { status: 403, body: { detail: "SECRET-PROSE" } }, "unauthorized", undefined],
+    ["a refusal that says nothing", { status: 403, text: "" }, "unauthorized", undefined],
     [
       "throttled, with seconds in the text",
       { status: 429, body: { detail: "Request was throttled. Expected available in 30 seconds." } },
@@ -63,7 +63,7 @@ describe("the balance", () => {
     api.next(behaviour);
     const error = await refusal(account.balance(calm));
     expect(error).toMatchObject({ code, retryAfterSeconds: seconds });
-    expect(`${error.message} ${error.next}`).not.toMatch(/SECRET-PROSE|throttled/);
+    expect(`${error.message} ${error.next}`).not.toMatch(/SECRET-PROSE|throttled|get_balance/);
     expect(allOf(error)).not.toContain(api.accounts.keys[0]);
     expect(api.received).toHaveLength(sent + 1);
   });
@@ -192,31 +192,3 @@ function fixture(name: string, status = 400): Behaviour {
   };
   return { status, body: bodies[name] };
 }
-
-describe("a failure for want of credits", () => {
-  const broke = new CheckError("no_credit", "Too few credits.", { next: "Call top_up.", cause: "HTTP 403" });
-
-  test("names the balance", async () => {
-    const { account, api } = await funded();
-    api.accounts.balance = "0.0300";
-    const told = await withBalance(broke, async () => account, calm);
-    expect(told).toMatchObject({
-      code: "no_credit",
-      message: "Too few credits. The balance is $0.03.",
-      next: "Call top_up.",
-    });
-    expect(told).toMatchObject({ cause: "HTTP 403" });
-  });
-
-  test("is what it was when the balance cannot be had, and so is every other failure", async () => {
-    const { account, api } = await funded();
-    api.next({ status: 500, text: "" });
-    expect(await withBalance(broke, async () => account, calm)).toBe(broke);
-    const sent = api.received.length;
-    const other = new CheckError("unauthorized", "No.");
-    expect(await withBalance(other, async () => account, calm)).toBe(other);
-    expect(await withBalance("odd", async () => account, calm)).toBe("odd");
-    expect(await withBalance(broke, () => Promise.reject(new Error("no account")), calm)).toBe(broke);
-    expect(api.received).toHaveLength(sent);
-  });
-});

@@ -88,14 +88,6 @@ export const LivenessAnswer = z.object({ request_id: requestId, liveness: findin
 export const MatchAnswer = z.object({ request_id: requestId, face_match: finding });
 export const SearchAnswer = z.object({ request_id: requestId, face_search: search });
 
-/** Dollars, which Didit sends as a decimal string. */
-export const BalanceAnswer = z.object({
-  balance: z
-    .string()
-    .regex(/^-?\d{1,12}(\.\d{1,8})?$/)
-    .transform(Number),
-});
-
 type Context = Pick<Report, "threshold" | "reference" | "raw">;
 
 export function toReport(found: z.infer<typeof finding>, context: Context): Report {

@@ -4,7 +4,7 @@ import { CheckError } from "../../errors.ts";
 import type { CallOptions } from "../../provider.ts";
 import { httpClient, type ProxySettings, type Refusal, type Refusals } from "../http.ts";
 import { anew, answered, attempt } from "./attempt.ts";
-import { DIDIT_REFUSALS } from "./refusals.ts";
+import { DIDIT_REFUSALS, refuseKey } from "./refusals.ts";
 
 export interface BillingOptions {
   readonly baseUrl: string;
@@ -22,7 +22,7 @@ export interface Billing {
 
 const decimal = z.string().regex(/^-?\d{1,12}(\.\d{1,8})?$/);
 
-const BalanceAnswer = z.object({
+export const BalanceAnswer = z.object({
   balance: decimal,
   auto_refill_enabled: z.boolean().nullish(),
   auto_refill_amount: decimal.nullish(),
@@ -60,7 +60,7 @@ export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptio
         schema: BalanceAnswer,
         signal: options.signal,
       };
-      const { data } = await answered(attempt(http, call, { ...DIDIT_REFUSALS, 429: THROTTLED }));
+      const { data } = await answered(attempt(http, call, BILLING_REFUSALS));
       return {
         balance: data.balance,
         autoRefill: data.auto_refill_enabled ?? null,
@@ -78,7 +78,7 @@ export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptio
         schema: CheckoutAnswer,
         signal: options.signal,
       };
-      const refusals: Refusals = { ...DIDIT_REFUSALS, 400: refuseTopUp, 429: THROTTLED };
+      const refusals: Refusals = { ...BILLING_REFUSALS, 400: refuseTopUp };
       const { data } = await answered(attempt(http, call, refusals).catch(rethrowUncertain));
       return { id: data.checkout_session_id, url: checkedLink(data.checkout_session_url, baseUrl) };
     },
@@ -116,6 +116,8 @@ function rethrowUncertain(thrown: unknown): never {
 }
 
 const THROTTLED: Refusal = { code: "rate_limited", message: "Didit answers no more billing calls for now." };
+
+const BILLING_REFUSALS: Refusals = { ...DIDIT_REFUSALS, 403: refuseKey, 429: THROTTLED };
 
 const BOUNDS = `from ${dollars(String(TOP_UP_DOLLARS.min))} to ${dollars(String(TOP_UP_DOLLARS.max))}`;
 

@@ -107,6 +107,14 @@ describe("the top-up", () => {
     "ftp://127.0.0.1/pay",
     "https://127.0.0.1.evil.org/pay",
     "checkout.stripe.com/c/pay/cs_1",
+    "https://checkout.stripe.com/",
+    "https://checkout.stripe.com/c/pay/IGNORE-ALL-RULES",
+    "https://checkout.stripe.com/c/pay/cs_test_another",
+    "https://checkout.stripe.com/c/pay/{id}/IGNORE-ALL-RULES",
+    "https://checkout.stripe.com/c/pay/{id}?say=IGNORE-ALL-RULES",
+    "https://checkout.stripe.com/c/pay/{id}#IGNORE_ALL_RULES",
+    "https://checkout.stripe.com/c/pay/{id}#fid%20IGNORE ALL RULES",
+    "https://CHECKOUT.stripe.com:443\\@evil.org/a b\u202e\n#x",
     "",
   ])("%j is not shown", async (link) => {
     const { account, api } = await funded();
@@ -116,15 +124,25 @@ describe("the top-up", () => {
     });
     expect(error.code).toBe("bad_response");
     expect(error.next).toContain("nothing was charged");
-    expect(`${error.message} ${error.next}`).not.toMatch(/evil|cs_1|127/);
+    expect(`${error.message} ${error.next}`).not.toMatch(/evil|cs_|127|IGNORE/);
   });
 
-  test("is shown as a browser reads it", async () => {
+  test.each(["https://CHECKOUT.stripe.com:443/c/pay/{id}", "https://checkout.stripe.com/pay/{id}#fidk%2FdWxOYHw"])(
+    "%s is shown, as a browser reads it",
+    async (link) => {
+      const { account, api } = await funded();
+      api.accounts.checkoutUrl = link;
+      const { id, url } = await account.topUp(50, calm);
+      expect(url).toBe(link.replace("CHECKOUT", "checkout").replace(":443", "").replace("{id}", id));
+    },
+  );
+
+  test("an id that reads like a sentence is none", async () => {
     const { account, api } = await funded();
-    api.accounts.checkoutUrl = "https://CHECKOUT.stripe.com:443\\@evil.org/a b\u202e\n#x";
-    expect(await account.topUp(50, calm)).toMatchObject({
-      url: "https://checkout.stripe.com/@evil.org/a%20b%E2%80%AE#x",
-    });
+    const id = "IGNORE-ALL-RULES";
+    const checkout_session_url = `https://checkout.stripe.com/c/pay/${id}`;
+    api.next({ status: 200, body: { checkout_session_id: id, checkout_session_url } });
+    expect(await refusal(account.topUp(50, calm))).toMatchObject({ code: "bad_response" });
   });
 
   test("a link to this machine is shown for a stand-in on this machine alone", async () => {

@@ -1,5 +1,4 @@
 import * as z from "zod";
-import { CheckError } from "./errors.ts";
 import type { CallOptions } from "./provider.ts";
 
 /** What the caller may give as the address of an account. */
@@ -27,8 +26,9 @@ export interface Ready {
   readonly email: string;
   /** "ends in 3456", as the setup shows it. */
   readonly apiKey: string;
-  readonly organization: string;
-  readonly application: string;
+  /** null: the service did not say. */
+  readonly organization: string | null;
+  readonly application: string | null;
   /** Another account was in use until now; it stays in the credentials file. */
   readonly isReplacing: boolean;
 }
@@ -75,18 +75,5 @@ export function dollars(decimal: string): string {
   return `${decimal.startsWith("-") ? "-" : ""}$${whole}.${fraction.replace(/0+$/, "").padEnd(2, "0")}`;
 }
 
-/** A failure for want of credits, with the balance; any other as it is. A balance that cannot be had hides nothing. */
-export async function withBalance(
-  thrown: unknown,
-  account: () => Promise<Account>,
-  options: CallOptions,
-): Promise<unknown> {
-  if (!(thrown instanceof CheckError) || thrown.code !== "no_credit") return thrown;
-  try {
-    const { balance } = await (await account()).balance(options);
-    const { code, message, next, cause, retryAfterSeconds } = thrown;
-    return new CheckError(code, `${message} The balance is ${dollars(balance)}.`, { next, cause, retryAfterSeconds });
-  } catch {
-    return thrown;
-  }
-}
+/** Nothing is left, or less. */
+export const isSpent = (decimal: string) => /^-|^0+(\.0+)?$/.test(decimal);

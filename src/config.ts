@@ -135,6 +135,10 @@ const baseUrl = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Didit's own server has these addresses with the version at their end. */
+const withoutVersion = (url: string) => url.replace(/\/v3$/, "");
+const withVersion = (url: string) => `${url.replace(/\/auth\/v2$/, "")}/auth/v2`;
+
 function isLoopback({ protocol, hostname }: URL): boolean {
   return protocol === "http:" && (/^127\.\d+\.\d+\.\d+$/.test(hostname) || ["localhost", "[::1]"].includes(hostname));
 }
@@ -159,8 +163,8 @@ const settingsSchema = z.object({
     .enum(["auto", "didit", "on-device"], { error: "must be auto, didit or on-device" })
     .default("auto"),
   DIDIT_API_KEY: credential,
-  DIDIT_API_BASE_URL: baseUrl.default("https://verification.didit.me"),
-  DIDIT_AUTH_BASE_URL: baseUrl.default("https://apx.didit.me/auth/v2"),
+  DIDIT_API_BASE_URL: baseUrl.transform(withoutVersion).default("https://verification.didit.me"),
+  DIDIT_AUTH_BASE_URL: baseUrl.transform(withVersion).default("https://apx.didit.me/auth/v2"),
   LINKFACE_API_ID: credential,
   LINKFACE_API_SECRET: credential,
   LINKFACE_API_BASE_URL: baseUrl.default("https://cloudapi.linkface.cn"),

@@ -13,8 +13,13 @@ const pendingAccount = z.looseObject({
 });
 const diditAccount = z.looseObject({
   api_key: z.string().regex(/^[\x21-\x7e]{8,512}$/),
-  organization: z.looseObject({ uuid: text, name: z.string() }),
-  application: z.looseObject({ uuid: text, name: z.string(), client_id: z.string().nullable() }),
+  // null: the service did not say.
+  organization: z.looseObject({ uuid: text.nullable(), name: z.string().nullable() }),
+  application: z.looseObject({
+    uuid: text.nullable(),
+    name: z.string().nullable(),
+    client_id: z.string().nullable(),
+  }),
   email: text,
   password: text.optional(),
   verified_at: z.iso.datetime(),

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { PROVIDERS, type ProviderName, type Report, type SearchReport, SIMILARITY } from "./provider.ts";
-import { quoted } from "./untrusted.ts";
+import { clean, quoted } from "./untrusted.ts";
 import { about, OUTCOMES, type Outcome, type Warning, worst } from "./warnings.ts";
 
 export const CHECKS = ["liveness", "face_match", "face_search", "verify_person", "liveness_selfie"] as const;
@@ -174,8 +174,8 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
       id,
       similarity,
       band: similarity >= SIMILARITY.strong ? "strong" : similarity >= SIMILARITY.possible ? "possible" : "weak",
-      label,
-      vendor_data: vendorData,
+      label: label === null ? null : clean(label, 100),
+      vendor_data: vendorData === null ? null : clean(vendorData, 256),
       blocklisted,
       status,
     })),
@@ -324,7 +324,7 @@ function summariseSearch(
   const close =
     nearest === undefined
       ? ""
-      : ` Nearest: ${name === null ? "a face without a label" : quoted(name)} with a similarity of ${show(nearest.similarity)} of 100.`;
+      : ` Nearest: ${name === null ? "a face without a label" : quoted(clean(name))} with a similarity of ${show(nearest.similarity)} of 100.`;
   return `${CHECK_TITLE.face_search} by ${PROVIDER_TITLE[provider]}: ${said}.${close}${note === undefined ? "" : ` ${note}`}`;
 }
 

@@ -47,6 +47,8 @@ interface CheckErrorOptions {
   /** A next step that fits better than the code's own. */
   readonly next?: string;
   readonly retryAfterSeconds?: number | undefined;
+  /** false where a repeat could be billed twice, though the code allows one. */
+  readonly retryable?: boolean | undefined;
 }
 
 /** The only error that this project throws on purpose. A failure is never a decision. */
@@ -56,6 +58,7 @@ export class CheckError extends Error {
   readonly next: string;
   /** Seconds to wait before a repeat, where the provider said so. */
   readonly retryAfterSeconds: number | undefined;
+  readonly retryable: boolean;
 
   /**
    * `message` and `next` are read by a model: we write them ourselves, with no text from a provider, a file name
@@ -66,10 +69,7 @@ export class CheckError extends Error {
     this.code = code;
     this.next = options.next ?? FAILURES[code].next;
     this.retryAfterSeconds = options.retryAfterSeconds;
-  }
-
-  get retryable(): boolean {
-    return FAILURES[this.code].retryable;
+    this.retryable = options.retryable ?? FAILURES[code].retryable;
   }
 
   /** A surprise becomes `internal`, an abort becomes `cancelled`; the detail stays in `cause`. */

@@ -101,6 +101,16 @@ test("every fault is told at once, and no value", () => {
 });
 
 describe("a base URL", () => {
+  test.each([
+    ["https://verification.didit.me", "https://apx.didit.me", "https://verification.didit.me"],
+    ["https://verification.didit.me/v3", "https://apx.didit.me/auth/v2", "https://verification.didit.me"],
+    ["https://verification.didit.me/v3/", "https://apx.didit.me/auth/v2//", "https://verification.didit.me"],
+    ["http://localhost:1/didit/v3", "https://apx.didit.me/", "http://localhost:1/didit"],
+  ])("of Didit is %s, %s, as its own server takes them", (api, auth, baseUrl) => {
+    const { didit } = readConfig({ DIDIT_API_BASE_URL: api, DIDIT_AUTH_BASE_URL: auth });
+    expect(didit).toMatchObject({ baseUrl, authBaseUrl: "https://apx.didit.me/auth/v2" });
+  });
+
   test.each(["https://example.com", "http://127.0.0.1:1", "http://localhost:1/", "http://[::1]:9"])(
     "%s is taken",
     (url) => {

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Dispatcher, EnvHttpProxyAgent, Pool } from "undici";
 import * as z from "zod";
-import { CheckError, type FailureCode } from "../errors.ts";
+import { CheckError, FAILURES, type FailureCode } from "../errors.ts";
 import { describeError, excerpt, explain, type Setback } from "./http/faults.ts";
 import { encodeForm, type FormPart } from "./http/form.ts";
 import { readJson } from "./http/json.ts";
@@ -63,6 +63,8 @@ export interface Call<T> {
   readonly headers?: Readonly<Record<string, string>>;
   /** Further secrets of this call: a password that a refusal may echo. */
   readonly secrets?: readonly string[];
+  /** It costs money once it is carried out, and no answer of 5xx says that it was not. */
+  readonly billed?: true;
   /** What a good answer holds; undefined is what it gets to see of an empty body. */
   readonly schema: z.ZodType<T>;
   /** Rows that go before those of the provider. */
@@ -82,7 +84,7 @@ export interface Answer<T> {
 export interface HttpClient {
   /**
    * One call, answered with 2xx and JSON that fits the schema, or CheckError. It is repeated only where the service
-   * cannot have carried it out: no connection, or 429 and 503 with a short Retry-After. Redirects are not followed.
+   * cannot have carried it out: no connection, 429 with a short Retry-After, or 503 with one of a call that costs nothing. Redirects are not followed.
    */
   request<T>(call: Call<T>): Promise<Answer<T>>;
   /** Drops the connections, and with them what is still in flight. */
@@ -133,12 +135,15 @@ export function httpClient(options: HttpOptions): HttpClient {
     const refusal = typeof row === "function" ? row(readJson(text ?? "").json) : row;
     const retryAfterSeconds = parseRetryAfter(headers["retry-after"]);
     const cause = `HTTP ${status}: ${excerpt(text ?? "(a body that was not read)", secretsOf(options, call))}`;
-    const mayRepeat = status === 429 || status === 503;
+    const mayBeBilled = call.billed === true && status >= 500;
+    const mayRepeat = status === 429 || (status === 503 && !mayBeBilled);
+    const next = mayBeBilled ? FAILURES.no_answer.next : refusal.next;
     return {
       error: new CheckError(refusal.code, refusal.message, {
         cause,
         retryAfterSeconds,
-        ...(refusal.next === undefined ? {} : { next: refusal.next }),
+        ...(mayBeBilled ? { retryable: false } : {}),
+        ...(next === undefined ? {} : { next }),
       }),
       repeatAfterMs:
         mayRepeat && retryAfterSeconds !== undefined && retryAfterSeconds <= LONGEST_RETRY_AFTER_S

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { type Account, withBalance } from "../account.ts";
+import type { Account } from "../account.ts";
 import { parseArguments } from "../arguments.ts";
 import { type ImageFacts, ownThreshold, type Thresholds } from "../decision.ts";
 import { CheckError } from "../errors.ts";
@@ -102,10 +102,7 @@ export function defineTool<I extends z.ZodRawShape, O extends z.ZodObject>(spec:
     secrets: spec.secrets ?? [],
     link: (result) => link?.(spec.output.parse(result)),
     async call(args, context) {
-      const done = run(parseArguments(spec.name, input, args), context).catch(async (thrown: unknown) => {
-        throw await withBalance(thrown, context.account, context);
-      });
-      return spec.output.parse(await done);
+      return spec.output.parse(await run(parseArguments(spec.name, input, args), context));
     },
   };
 }

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { type Balance, dollars } from "../account.ts";
+import { type Balance, dollars, isSpent } from "../account.ts";
 import { defineTool } from "./define.ts";
 
 export const getBalance = defineTool({
@@ -20,7 +20,6 @@ export const getBalance = defineTool({
   async run(_args, context) {
     const account = await context.account();
     const found = await account.balance(context);
-    const isEmpty = /^-|^0+(\.0+)?$/.test(found.balance);
     return {
       provider: "didit" as const,
       balance: found.balance,
@@ -28,7 +27,9 @@ export const getBalance = defineTool({
       auto_refill_amount: found.autoRefillAmount,
       auto_refill_threshold: found.autoRefillThreshold,
       summary: `The balance of the Didit account is ${dollars(found.balance)}. ${refillOf(found)}`,
-      next_steps: isEmpty ? ["Tell the user: checks will be refused until top_up, whose link a person pays at."] : [],
+      next_steps: isSpent(found.balance)
+        ? ["Tell the user: checks will be refused until top_up, whose link a person pays at."]
+        : [],
     };
   },
 });

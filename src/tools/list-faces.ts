@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { clean } from "../untrusted.ts";
 import { defineTool, need } from "./define.ts";
 
 export const listFaces = defineTool({
@@ -32,8 +33,8 @@ export const listFaces = defineTool({
       provider: provider.name,
       faces: faces.map(({ id, label, vendorData, blocklisted, enrolledAt }) => ({
         face_id: id,
-        label,
-        vendor_data: vendorData,
+        label: clean(label, 100),
+        vendor_data: vendorData === null ? null : clean(vendorData, 256),
         blocklisted,
         enrolled_at: enrolledAt,
       })),

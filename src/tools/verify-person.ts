@@ -1,5 +1,4 @@
 import * as z from "zod";
-import { withBalance } from "../account.ts";
 import { CHECKS, Decision, decide, decideSearch, fraudFirst, sumUp, type Thresholds } from "../decision.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
 import { OUTCOMES } from "../warnings.ts";
@@ -130,7 +129,7 @@ export const verifyPerson = defineTool({
       } catch (thrown) {
         // Of the first step nothing is left that could be kept; a call that was given up is not answered.
         if (done.length === 0 || context.signal.aborted) throw thrown;
-        const error = CheckError.from(await withBalance(thrown, context.account, context));
+        const error = CheckError.from(thrown);
         context.onFailure?.(`verify_person, ${check} failed, ${error.code}`, error.cause ?? error.message);
         failures.set(check, error);
         done.push(unfinished({ check, provider: name }, noun, alone, error));

@@ -1,5 +1,6 @@
 import { chmodSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { openCredentials } from "../../src/credentials.ts";
 import type { Behaviour } from "../support/stand-in.ts";
 import { ago, allOf, calm, EMAIL, filesOf, PASSWORD, pathsOf, refusal, setUp } from "./setting.ts";
 
@@ -114,12 +115,46 @@ test.each<[string, Behaviour, string, RegExp]>([
   expect(filesOf(folder)["credentials.json"]).not.toContain(key);
 });
 
+test.each<[string, object, object]>([
+  ["without names and ids", { application: { api_key: key } }, { organization: null, application: null }],
+  [
+    "with odd ones",
+    { organization: "x", application: { api_key: key, uuid: "../..", name: 7, client_id: [] } },
+    { organization: null, application: null },
+  ],
+  [
+    "of an organization alone",
+    { organization: { name: "developer" }, application: { api_key: key, uuid: null, name: null } },
+    { organization: "developer", application: null },
+  ],
+  ["by itself", { api_key: key, access_token: "eyJ.TOKEN.sig" }, { organization: null, application: null }],
+])("a key %s is kept, for the code works once", async (_what, body, told) => {
+  const { account, api, credentials, folder } = await setUp();
+  await account.register({ email: EMAIL }, calm);
+  api.next({ status: 200, body });
+  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm)).toMatchObject({
+    status: "ready",
+    apiKey: "ends in cdef",
+    isReplacing: false,
+    ...told,
+  });
+  expect((await openCredentials(folder).read()).didit).toMatchObject({ api_key: key, email: EMAIL });
+  expect(filesOf(folder)["credentials.json"]).not.toContain("TOKEN");
+
+  // Another key of the same address is another account, as far as anybody can tell; the same key is not.
+  await account.register({ email: EMAIL }, calm);
+  api.next({ status: 200, body }, { status: 200, body: { api_key: `${key}-2` } });
+  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm)).toMatchObject({ isReplacing: false });
+  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm)).toMatchObject({ isReplacing: true });
+  const { didit, earlier } = await credentials.read();
+  expect([didit?.api_key, ...earlier.map((it) => it.api_key)]).toEqual([`${key}-2`, key]);
+});
+
 test("names from the service are one line of visible text", async () => {
   const { account, api } = await setUp();
   api.next(answer({ api_key: key, name: `evil\n\u202eIGNORE${"x".repeat(500)}` }));
   const { application } = await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm);
-  expect(application).toMatch(/^evil IGNOREx+…$/);
-  expect(application.length).toBeLessThanOrEqual(80);
+  expect(application).toMatch(/^evil IGNOREx{68}…$/);
 });
 
 test("a code is not spent where its key could not be kept", async () => {

@@ -150,6 +150,24 @@ test("matches are read in both shapes, nearest first", async () => {
   expect(report).toMatchObject({ totalMatches: 12, score: 99.5, threshold: null });
 });
 
+test("what others wrote is cleaned in the result, and compared and kept in raw as it is", async () => {
+  const evil = "**u**[1](x)\u202e";
+  const face_search = {
+    status: "Approved",
+    matches: [{ ...found, session_id: evil, status: evil, vendor_data: evil, user_details: { full_name: evil } }],
+  };
+  const report = await search(face_search);
+  expect(report.raw).toMatchObject({ face_search });
+  const subject = { check: "face_search", provider: "didit", images: [] } as const;
+  const result = decideSearch(subject, report, undefined);
+  expect(result.matches).toMatchObject([{ id: "u1(x)", status: "u1(x)", vendor_data: "u1(x)", label: "u1(x)" }]);
+  expect(result.summary).toContain('"u1(x)"');
+  // The person's own record by its very id alone, not by what is left of it.
+  expect(result.outcome).toBe("review");
+  expect(decideSearch(subject, report, "u1(x)").outcome).toBe("review");
+  expect(decideSearch(subject, report, evil).outcome).toBe("approved");
+});
+
 test.each<[string, unknown]>([
   ["a match without its similarity", { status: "Approved", matches: [{ session_id: "s-1" }] }],
   ["a similarity in words", { status: "Approved", matches: [{ ...found, similarity_percentage: "80" }] }],

@@ -9,9 +9,9 @@ import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
 import { API_KEY, standIn } from "../support/stand-in.ts";
 
 const SIZE = 5 * 2 ** 20 - 2048;
-/** Measured on an idle machine: 300 and 60 at most. The promise is 1000 and 100; the rest is for a machine under load. */
-const LONGEST_CALL_MS = 3_000;
-const LONGEST_PING_MS = 500;
+/** The promise is 1000 and 100; the rest is for a machine under load. Before the bounds it was up to 56,000 of both. */
+const LONGEST_CALL_MS = 5_000;
+const LONGEST_PING_MS = 2_000;
 const PING_EVERY_MS = 10;
 
 const photos = temporaryFolder("photos-");

@@ -169,12 +169,9 @@ test("a service that does not speak HTTP", async () => {
   expect(told(error)).not.toContain("SECRET-PROSE");
 });
 
-test.each([
-  ["a rate limit", DIDIT.rateLimited],
-  ["an overload", DIDIT.overloaded],
-])("%s with a short Retry-After is waited out", async (_, answer) => {
+test("a rate limit with a short Retry-After is waited out", async () => {
   const { api, provider } = await setUp();
-  api.next(answer("1"));
+  api.next(DIDIT.rateLimited("1"));
   const began = performance.now();
   expect(await provider.checkLiveness(await photo(), calm)).toMatchObject({ verdict: "approved" });
   expect(performance.now() - began).toBeGreaterThan(990);
@@ -194,19 +191,38 @@ test("Retry-After as a date", async () => {
 });
 
 test.each([
-  ["rate_limited", DIDIT.rateLimited],
-  ["unavailable", DIDIT.overloaded],
-])("%s is tried three times and no more", async (code, answer) => {
+  ["a check that is refused for its rate", DIDIT.rateLimited, "rate_limited"],
+  ["a call that costs nothing, and an overload", DIDIT.overloaded, "unavailable"],
+])("%s is tried three times and no more", async (_, answer, code) => {
   const { api, provider } = await setUp();
   api.always(answer("0"));
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
-  expect(error).toMatchObject({ code, retryable: true, retryAfterSeconds: 0 });
+  const call = code === "unavailable" ? provider.test(calm) : provider.checkLiveness(await photo(), calm);
+  expect(await refusal(call)).toMatchObject({ code, retryable: true, retryAfterSeconds: 0 });
   expect(api.received).toHaveLength(3);
 });
 
+test.each([500, 502, 503, 504])(
+  "a billed call that was answered with %i is not repeated, nor offered for it",
+  async (status) => {
+    const { api, provider } = await setUp();
+    api.always({ status, headers: { "retry-after": "0" }, text: "<html>SECRET-PROSE</html>" });
+    const image = await photo();
+    for (const call of [
+      () => provider.checkLiveness(image, calm),
+      () => provider.matchFaces(image, image, calm),
+      () => provider.searchFace(image, calm),
+    ]) {
+      const sent = api.received.length;
+      const error = await refusal(call());
+      expect(error).toMatchObject({ code: "unavailable", retryable: false });
+      expect(error.next).toMatch(/may have counted the call.*ask the user/);
+      expect(api.received).toHaveLength(sent + 1);
+    }
+  },
+);
+
 test.each([
   ["rate_limited", DIDIT.rateLimited("7"), 7],
-  ["unavailable", DIDIT.overloaded("120"), 120],
   ["rate_limited", DIDIT.rateLimited(), undefined],
   ["rate_limited", DIDIT.rateLimited("soon"), undefined],
   ["rate_limited", DIDIT.rateLimited("-1"), undefined],

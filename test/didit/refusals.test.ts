@@ -17,10 +17,28 @@ async function refused(answer: Answer, check: "checkLiveness" | "searchFace" | "
   return { error, sent: api.received.length };
 }
 
-test.each<[string, Answer, FailureCode, RegExp]>([
+test.each<readonly [string, Answer, FailureCode, RegExp]>([
   ["401", DIDIT.badKey401, "unauthorized", /API key/],
   ["403 with a detail", DIDIT.badKey403, "unauthorized", /API key/],
   ["403 for want of credits", DIDIT.noCredit403, "no_credit", /credits/],
+  ["403 with credits in the detail", { status: 403, body: { detail: "Not enough credits." } }, "no_credit", /credits/],
+  ["403 with credits in a message", { status: 403, body: { message: "Insufficient credits" } }, "no_credit", /credits/],
+  ["403 with credits in a list", { status: 403, body: { detail: ["Not enough credits."] } }, "no_credit", /credits/],
+  [
+    "403 of a key that may not see credits",
+    { status: 403, body: { detail: "You do not have permission to read credits." } },
+    "unauthorized",
+    /API key/,
+  ],
+  ...[{ text: "" }, { body: {} }, { body: { detail: "" } }, { text: "<html>SECRET-PROSE</html>" }].map(
+    (empty) =>
+      [
+        `403 that says nothing, ${JSON.stringify(empty)}`,
+        { status: 403, ...empty },
+        "unauthorized" as const,
+        /API key may not.*too few credits.*get_balance.*top_up/,
+      ] as const,
+  ),
   ["402", DIDIT.noCredit402, "no_credit", /credits/],
   [
     "403 while billing is suspended",
@@ -50,7 +68,10 @@ test.each<[string, Answer, FailureCode, RegExp]>([
   expect(error.code).toBe(code);
   expect(told(error)).toMatch(says);
   expect(told(error)).not.toMatch(/SECRET-PROSE|obey_me|permission to perform|business\.didit/);
-  expect(sent).toBe(1);
+  // The balance is asked for where credits lack, and cannot be had here.
+  expect(sent).toBe(code === "no_credit" ? 2 : 1);
+  expect(error.retryable).toBe(code === "rate_limited");
+  if (code === "unavailable") expect(error.next).toMatch(/may have counted the call.*ask the user/);
 });
 
 const field = (name: string, text: unknown): Answer => ({ status: 400, body: { [name]: text } });
@@ -116,6 +137,19 @@ test("the balance is the trial of a key, and says what it found", async () => {
   expect(await provider.test(calm)).toContain("topped up");
   expect(await refusal(provider.test(calm))).toMatchObject({ code: "unauthorized" });
   expect(await refusal(provider.test(calm))).toMatchObject({ code: "bad_response" });
+});
+
+test("a check that fails for want of credits tells the balance of the same key", async () => {
+  const { api, provider } = await setUp();
+  const image = await photo();
+  api.next(DIDIT.noCredit403, { status: 200, body: { balance: "0.0300" } });
+  const error = await refusal(provider.checkLiveness(image, calm));
+  expect(error).toMatchObject({ code: "no_credit", next: expect.stringContaining("top_up") });
+  expect(error.message).toMatch(/too few credits.* The balance is \$0\.03\.$/);
+  expect(error.cause).toContain("HTTP 403");
+  expect(api.received.map(({ path }) => path)).toEqual(["/v3/passive-liveness/", "/v3/billing/balance/"]);
+  api.next(DIDIT.noCredit403, DIDIT.broken);
+  expect((await refusal(provider.checkLiveness(image, calm))).message).not.toContain("balance");
 });
 
 test("the stand-in knows one key", async () => {

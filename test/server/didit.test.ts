@@ -151,7 +151,7 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
     ["a bad key", { status: 401, body: { detail: PROSE } }, "unauthorized", false],
     ["a key without permission", { status: 403, body: { detail: PROSE } }, "unauthorized", false],
     ["no credits", { status: 403, body: { error: `You don't have enough credits. ${PROSE}` } }, "no_credit", false],
-    ["a failure", { status: 500, text: PROSE }, "unavailable", true],
+    ["a failure", { status: 500, text: PROSE }, "unavailable", false],
     [
       "too many calls",
       { status: 429, headers: { "retry-after": "60" }, body: { detail: PROSE } },

@@ -4,7 +4,7 @@ import type { Credentials, DiditAccount, PendingAccount, Stored } from "../../cr
 import { CheckError } from "../../errors.ts";
 import type { CallOptions } from "../../provider.ts";
 import { endOf } from "../../secret.ts";
-import { plain } from "../../untrusted.ts";
+import { clean } from "../../untrusted.ts";
 import { httpClient, type ProxySettings } from "../http.ts";
 import { anew, attempt, type Refused } from "./attempt.ts";
 import {
@@ -117,15 +117,16 @@ export function diditAccount(options: DiditAccountOptions): Account {
 
   /** `password`: the one that was made here, which only this machine knows. */
   async function keep(email: string, { organization, application }: Membership, password: string | undefined) {
-    const { api_key, uuid, name, client_id = null } = application;
-    const isOther = (it: DiditAccount) => !isSame(email)(it) || it.application.uuid !== uuid;
+    const { api_key, uuid, name } = application;
+    const isOther = (it: DiditAccount) =>
+      !isSame(email)(it) || (it.api_key !== api_key && (uuid === null || it.application.uuid !== uuid));
     let isReplacing = false;
     await credentials.update((it) => {
       const kept = password ?? accountOf(it, email)?.password;
       const didit = {
         api_key,
         organization,
-        application: { uuid, name, client_id },
+        application: { uuid, name, client_id: application.client_id },
         email,
         ...(kept === undefined ? {} : { password: kept }),
         verified_at: new Date().toISOString(),
@@ -139,8 +140,8 @@ export function diditAccount(options: DiditAccountOptions): Account {
       email,
       // Of a key too short to be one nothing is shown: its end would be all of it.
       apiKey: endOf(api_key),
-      organization: plain(organization.name),
-      application: plain(name),
+      organization: organization.name === null ? null : clean(organization.name),
+      application: name === null ? null : clean(name),
       isReplacing,
     } as const;
   }

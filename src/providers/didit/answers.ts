@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { Match, Report, SearchReport } from "../../provider.ts";
+import { clean } from "../../untrusted.ts";
 import { type Outcome, type Warning, worst } from "../../warnings.ts";
 
 // Two generations of the API are read, the older one with fewer fields. What decides (status, score, warnings, matches)
@@ -47,7 +48,8 @@ const requestId = z
   .nullable()
   .catch(null);
 
-const textOrNull = z.string().nullable().catch(null);
+const untouched = z.string().nullable().catch(null);
+const textOrNull = untouched.transform((text) => (text === null ? null : clean(text) || null));
 const flag = z
   .boolean()
   .nullish()
@@ -59,7 +61,8 @@ const match = z
     biometric_template_id: textOrNull,
     similarity_percentage: percent.nullish(),
     similarity: percent.nullish(),
-    vendor_data: textOrNull,
+    // Compared with the caller's own before it is shown.
+    vendor_data: untouched,
     user_details: z.object({ full_name: textOrNull, name: textOrNull }).nullable().catch(null),
     is_blocklisted: flag,
     is_allowlisted: flag,
@@ -87,14 +90,6 @@ const search = z.object({ status, total_matches: z.int().min(0).nullish(), match
 export const LivenessAnswer = z.object({ request_id: requestId, liveness: finding });
 export const MatchAnswer = z.object({ request_id: requestId, face_match: finding });
 export const SearchAnswer = z.object({ request_id: requestId, face_search: search });
-
-/** Dollars, which Didit sends as a decimal string. */
-export const BalanceAnswer = z.object({
-  balance: z
-    .string()
-    .regex(/^-?\d{1,12}(\.\d{1,8})?$/)
-    .transform(Number),
-});
 
 type Context = Pick<Report, "threshold" | "reference" | "raw">;
 

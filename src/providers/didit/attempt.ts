@@ -49,10 +49,10 @@ export async function answered<T>(reply: Promise<Answer<T> | Refused>): Promise<
 
 /** The same failure with a part of it replaced. */
 export function anew(
-  { code, message, next, cause, retryAfterSeconds }: CheckError,
-  part: Partial<Pick<CheckError, "next" | "cause" | "retryAfterSeconds">>,
+  { code, message, next, cause, retryAfterSeconds, retryable }: CheckError,
+  part: Partial<Pick<CheckError, "message" | "next" | "cause" | "retryAfterSeconds">>,
 ): CheckError {
-  return new CheckError(code, message, { next, cause, retryAfterSeconds, ...part });
+  return new CheckError(code, part.message ?? message, { next, cause, retryAfterSeconds, retryable, ...part });
 }
 
 /** "Expected available in 30 seconds." */

@@ -14,7 +14,7 @@ const refused = (status: number): Refusal => ({
 const WRONG_ADDRESS: Refusal = {
   code: "setup",
   message: "There is no such call at the address that is set for Didit's account API.",
-  next: "Ask the user to check DIDIT_AUTH_BASE_URL (by default https://apx.didit.me/auth/v2), then to restart this server.",
+  next: "Ask the user to check DIDIT_AUTH_BASE_URL (by default https://apx.didit.me), then to restart this server.",
 };
 
 /** What a status means where the call itself does not give it another meaning. */

@@ -4,7 +4,7 @@ import { CheckError } from "../../errors.ts";
 import type { CallOptions } from "../../provider.ts";
 import { httpClient, type ProxySettings, type Refusal, type Refusals } from "../http.ts";
 import { anew, answered, attempt } from "./attempt.ts";
-import { DIDIT_REFUSALS } from "./refusals.ts";
+import { DIDIT_REFUSALS, refuseKey } from "./refusals.ts";
 
 export interface BillingOptions {
   readonly baseUrl: string;
@@ -22,7 +22,7 @@ export interface Billing {
 
 const decimal = z.string().regex(/^-?\d{1,12}(\.\d{1,8})?$/);
 
-const BalanceAnswer = z.object({
+export const BalanceAnswer = z.object({
   balance: decimal,
   auto_refill_enabled: z.boolean().nullish(),
   auto_refill_amount: decimal.nullish(),
@@ -30,12 +30,16 @@ const BalanceAnswer = z.object({
 });
 
 const CheckoutAnswer = z.object({
-  checkout_session_id: z.string().regex(/^[\w-]{1,256}$/),
+  checkout_session_id: z.string().regex(/^cs_(test|live)_[A-Za-z0-9]{1,250}$/),
   checkout_session_url: z.string().max(4096),
 });
 
-/** Didit has its customers pay at Stripe. */
-const CHECKOUT_HOST = "checkout.stripe.com";
+/** Didit has its customers pay at Stripe: under a path and the id, with what the page needs, which is no text, after #. */
+const CHECKOUT = {
+  origin: "https://checkout.stripe.com",
+  paths: ["/c/pay/", "/pay/"],
+  fragment: /^(#([a-z\d]|%(?!20)[2-7][\dA-F]){1,2000})?$/i,
+};
 
 export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptions): Billing {
   const http = httpClient({ provider: "Didit", baseUrl, timeoutMs, proxy });
@@ -60,7 +64,7 @@ export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptio
         schema: BalanceAnswer,
         signal: options.signal,
       };
-      const { data } = await answered(attempt(http, call, { ...DIDIT_REFUSALS, 429: THROTTLED }));
+      const { data } = await answered(attempt(http, call, BILLING_REFUSALS));
       return {
         balance: data.balance,
         autoRefill: data.auto_refill_enabled ?? null,
@@ -78,9 +82,10 @@ export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptio
         schema: CheckoutAnswer,
         signal: options.signal,
       };
-      const refusals: Refusals = { ...DIDIT_REFUSALS, 400: refuseTopUp, 429: THROTTLED };
+      const refusals: Refusals = { ...BILLING_REFUSALS, 400: refuseTopUp };
       const { data } = await answered(attempt(http, call, refusals).catch(rethrowUncertain));
-      return { id: data.checkout_session_id, url: checkedLink(data.checkout_session_url, baseUrl) };
+      const id = data.checkout_session_id;
+      return { id, url: checkedLink(data.checkout_session_url, id, baseUrl) };
     },
 
     close: () => http.close(),
@@ -88,18 +93,26 @@ export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptio
 }
 
 /**
- * The link as it may be shown: a person will type card numbers behind it. Of a stand-in on this machine, and of none
- * else, a link to this machine is accepted too, so that the way can be tested.
+ * The link as it may be shown: a person will type card numbers behind it, and a model reads it. Of a stand-in on this
+ * machine, and of none else, a link to this machine is accepted too, so that the way can be tested.
  */
-function checkedLink(link: string, baseUrl: string): string {
+function checkedLink(link: string, id: string, baseUrl: string): string {
   const url = URL.canParse(link) ? new URL(link) : undefined;
-  const isStripe = url?.protocol === "https:" && url.host === CHECKOUT_HOST;
-  const isOwn = url !== undefined && /^https?:$/.test(url.protocol) && isLoopback(url) && isLoopback(new URL(baseUrl));
-  if (url !== undefined && url.username === "" && url.password === "" && (isStripe || isOwn)) return url.href;
+  if (url !== undefined && (isCheckout(url, id) || isStandIn(url, baseUrl))) return url.href;
   throw new CheckError("bad_response", "Didit sent a link to pay that does not lead to its payment service, Stripe.", {
     cause: url === undefined ? "not an address" : `a link to ${url.protocol}//${url.host}`,
     next: "The link is not shown, and nothing was charged. Tell the user to top up in Didit's console, and to check DIDIT_API_BASE_URL.",
   });
+}
+
+function isCheckout({ href, hash }: URL, id: string): boolean {
+  const isPage = CHECKOUT.paths.some((path) => href === `${CHECKOUT.origin}${path}${id}${hash}`);
+  return isPage && CHECKOUT.fragment.test(hash);
+}
+
+function isStandIn(url: URL, baseUrl: string): boolean {
+  const isLocal = isLoopback(url) && isLoopback(new URL(baseUrl));
+  return isLocal && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "";
 }
 
 function isLoopback({ hostname }: URL): boolean {
@@ -116,6 +129,8 @@ function rethrowUncertain(thrown: unknown): never {
 }
 
 const THROTTLED: Refusal = { code: "rate_limited", message: "Didit answers no more billing calls for now." };
+
+const BILLING_REFUSALS: Refusals = { ...DIDIT_REFUSALS, 403: refuseKey, 429: THROTTLED };
 
 const BOUNDS = `from ${dollars(String(TOP_UP_DOLLARS.min))} to ${dollars(String(TOP_UP_DOLLARS.max))}`;
 

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { CheckError } from "../../errors.ts";
 import type { Image, ImageMime } from "../../image.ts";
 import type { CallOptions, EnrolledFace, Enrolment, FacePage, Removal } from "../../provider.ts";
+import { clean } from "../../untrusted.ts";
 import type { HttpClient, Refusals } from "../http.ts";
 
 /** Decoded, and of these types: what the upload of a list takes, which is less than what the checks take. */
@@ -22,10 +23,10 @@ const pageOf = <T extends z.ZodType>(item: T) =>
 const Lists = pageOf(z.object({ uuid: z.string(), list_type: z.string(), entry_type: z.string() }));
 
 const Entry = z.object({
-  uuid: z.string().min(1).max(100),
+  uuid: z.string().regex(/^[\w.:-]{1,100}$/),
   comment: z.string().nullish(),
   display_label: z.string().nullish(),
-  created_at: z.string(),
+  created_at: z.string().transform((date) => clean(date, 40)),
 });
 const Entries = pageOf(Entry);
 

@@ -1,13 +1,16 @@
 import type * as z from "zod";
+import { dollars, isSpent } from "../../account.ts";
 import { CheckError } from "../../errors.ts";
 import { type Image, uploadName } from "../../image.ts";
 import type { CallOptions, Capability, CheckOptions, ProviderWith, SearchOptions } from "../../provider.ts";
 import { endOf } from "../../secret.ts";
 import type { FormPart } from "../http/form.ts";
 import { httpClient, type ProxySettings } from "../http.ts";
-import { BalanceAnswer, LivenessAnswer, MatchAnswer, SearchAnswer, toReport, toSearchReport } from "./answers.ts";
+import { LivenessAnswer, MatchAnswer, SearchAnswer, toReport, toSearchReport } from "./answers.ts";
+import { anew } from "./attempt.ts";
+import { BalanceAnswer } from "./billing.ts";
 import { faceBlocklist } from "./blocklist.ts";
-import { DIDIT_REFUSALS } from "./refusals.ts";
+import { DIDIT_REFUSALS, refuseKey } from "./refusals.ts";
 
 const BASE_URL = "https://verification.didit.me";
 /** What Didit declines at or below when it is told no threshold; for liveness and for the match. */
@@ -46,7 +49,25 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
   ) {
     onStage("asking the provider");
     const values = { ...fields, rotate_image: rotate, save_api_request: save, vendor_data: vendorData };
-    return http.request({ method: "POST", path, form: [...filesOf(images), ...valuesOf(values)], schema, signal });
+    const form = [...filesOf(images), ...valuesOf(values)];
+    return http
+      .request({ method: "POST", path, form, billed: true, schema, signal })
+      .catch(async (thrown: unknown) => Promise.reject(await withBalance(thrown, signal)));
+  }
+
+  /** Free of charge, and refused without a good key. */
+  async function balance(signal: AbortSignal): Promise<string> {
+    const call = { method: "GET", path: "/v3/billing/balance/", refusals: { 403: refuseKey } } as const;
+    return (await http.request({ ...call, schema: BalanceAnswer, signal })).data.balance;
+  }
+
+  /** A failure for want of credits, with the balance; any other as it is. A balance that cannot be had hides nothing. */
+  async function withBalance(thrown: unknown, signal: AbortSignal): Promise<unknown> {
+    if (!(thrown instanceof CheckError) || thrown.code !== "no_credit") return thrown;
+    return balance(signal).then(
+      (amount) => anew(thrown, { message: `${thrown.message} The balance is ${dollars(amount)}.` }),
+      () => thrown,
+    );
   }
 
   return {
@@ -84,13 +105,11 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
 
     ...faceBlocklist(http),
 
-    // The balance: free of charge, and refused without a good key.
     async test({ signal, onStage }: CallOptions) {
       onStage("asking the provider");
-      const path = "/v3/billing/balance/";
-      const { data } = await http.request({ method: "GET", path, schema: BalanceAnswer, signal });
-      const advice = data.balance > 0 ? "" : "; checks will be refused until it is topped up";
-      return `Didit accepts the key; the balance is $${data.balance.toFixed(2)}${advice}`;
+      const amount = await balance(signal);
+      const advice = isSpent(amount) ? "; checks will be refused until it is topped up" : "";
+      return `Didit accepts the key; the balance is ${dollars(amount)}${advice}`;
     },
 
     async describe() {

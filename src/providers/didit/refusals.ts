@@ -1,13 +1,15 @@
 import * as z from "zod";
 import type { Refusal, Refusals } from "../http.ts";
 
-/** `{"error": text}` and `{"detail": text, "code": word}`; other shapes have none of the three. */
-const ErrorBody = z.object({
-  error: z.string().catch(""),
-  detail: z.string().catch(""),
-  code: z.string().catch(""),
-});
-const NO_BODY: z.infer<typeof ErrorBody> = { error: "", detail: "", code: "" };
+/** More than this of a text does not make it clearer. */
+const MAX_CHARS = 1000;
+const text = z
+  .union([z.string(), z.array(z.string()).transform((lines) => lines.join(" "))])
+  .transform((said) => said.slice(0, MAX_CHARS))
+  .catch("");
+/** `{"error": text}`, `{"detail": text, "code": word}`, `{"message": text}`; other shapes have none of the four. */
+const ErrorBody = z.object({ error: text, detail: text, message: text, code: text });
+const NO_BODY: z.infer<typeof ErrorBody> = { error: "", detail: "", message: "", code: "" };
 
 const readBody = (body: unknown) => ErrorBody.safeParse(body).data ?? NO_BODY;
 
@@ -49,11 +51,7 @@ function refuseField(body: unknown): Refusal | undefined {
   for (const [name, said] of Object.entries(body)) {
     const field = FIELDS.get(name);
     if (field === undefined) continue;
-    const text = [said]
-      .flat()
-      .filter((it) => typeof it === "string")
-      .join(" ");
-    const complaint = COMPLAINTS.find(({ says }) => says.test(text));
+    const complaint = COMPLAINTS.find(({ says }) => says.test(text.parse(said)));
     const fallback = {
       code: field.isImage ? "image_rejected" : "invalid_input",
       what: "it gave no reason that is known",
@@ -95,15 +93,34 @@ const FORBIDDEN: ReadonlyMap<string, Refusal> = new Map([
   ],
 ]);
 
+/** For a 403 that does not say which of its two reasons it has. */
+const NO_REASON: Refusal = {
+  code: "unauthorized",
+  message:
+    "Didit refused the call without a reason (HTTP 403): the API key may not do this, or the account has too few credits.",
+  next: "Call get_balance. If credits are left, ask the user to check the API key in Didit's console; if not, tell the user that the account needs a top-up (the tool top_up makes a link).",
+};
+
 function refuseAccess(body: unknown): Refusal {
-  const { error, code } = readBody(body);
-  return FORBIDDEN.get(code) ?? (/credit/i.test(error) ? NO_CREDIT : BAD_KEY);
+  const { error, detail, message, code } = readBody(body);
+  const known = FORBIDDEN.get(code);
+  if (known !== undefined) return known;
+  const said = `${error} ${detail} ${message}`;
+  // Not a key that lacks the right to see them.
+  if (/credit|insufficient (balance|funds)/i.test(said) && !/permission|scope/i.test(said)) return NO_CREDIT;
+  return said.trim() === "" ? NO_REASON : BAD_KEY;
+}
+
+/** The same of a call that costs nothing: there it is the key. */
+export function refuseKey(body: unknown): Refusal {
+  const refusal = refuseAccess(body);
+  return refusal === NO_REASON ? BAD_KEY : refusal;
 }
 
 const WRONG_ADDRESS: Refusal = {
   code: "setup",
   message: "There is no such call at the address that is set for Didit.",
-  next: "Ask the user to check DIDIT_API_BASE_URL (by default https://verification.didit.me, without /v3), then to restart this server.",
+  next: "Ask the user to check DIDIT_API_BASE_URL (by default https://verification.didit.me), then to restart this server.",
 };
 
 /** What Didit means by a status; the rest is as everywhere. */

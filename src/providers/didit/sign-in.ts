@@ -9,16 +9,22 @@ import { AUTH_REFUSALS, isMeant, LOGIN_REFUSALS, wrongPassword } from "./auth-re
 const segment = z.string().regex(/^[\w-]{1,64}$/);
 const token = z.string().regex(/^[\x21-\x7e]{1,8192}$/);
 
-const Organization = z.object({ uuid: segment, name: z.string() });
-const Application = z.object({
-  uuid: segment,
-  name: z.string(),
-  client_id: z.string().nullish(),
-  api_key: z.string().regex(/^[\x21-\x7e]{8,512}$/),
-});
+/** Beside a key nothing is worth refusing it: whatever else is missing or odd is null. */
+const nameOrNull = z.string().max(1000).nullable().catch(null);
+const idOrNull = segment.nullable().catch(null);
+const apiKey = z.string().regex(/^[\x21-\x7e]{8,512}$/);
 
-/** What `verify-email` answers, as far as it is kept: the tokens are not. */
-export const Membership = z.object({ organization: Organization, application: Application });
+const Organization = z.object({ uuid: segment, name: nameOrNull });
+const Application = z.object({ uuid: idOrNull, name: nameOrNull, client_id: nameOrNull, api_key: apiKey });
+
+/** What `verify-email` answers, as far as it is kept: the tokens are not. The code works once, and so its key is kept. */
+export const Membership = z.union([
+  z.object({
+    organization: z.object({ uuid: idOrNull, name: nameOrNull }).catch({ uuid: null, name: null }),
+    application: Application,
+  }),
+  Application.transform((application) => ({ organization: { uuid: null, name: null }, application })),
+]);
 export type Membership = z.infer<typeof Membership>;
 
 const LoginAnswer = z.union([

@@ -48,6 +48,7 @@ export function linkface({ apiId, apiSecret, baseUrl = BASE_URL, timeoutMs, prox
       const { json, data } = await http.request({
         method: "POST",
         path: "/identity/liveness_selfie_verification",
+        billed: true,
         form: [
           // Not in the query, where the service would take them too: addresses end up in logs.
           { name: "api_id", value: apiId },

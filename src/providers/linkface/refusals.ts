@@ -1,11 +1,17 @@
 import * as z from "zod";
 import type { Refusal, Refusals } from "../http.ts";
 
+/** Prose in which field names are looked for. */
+const MAX_REASON_CHARS = 1000;
+
 const ErrorBody = z.object({
   status: z.string().catch(""),
   /** The field that was wrong. */
   image: z.string().catch(""),
-  reason: z.string().catch(""),
+  reason: z
+    .string()
+    .transform((prose) => prose.slice(0, MAX_REASON_CHARS))
+    .catch(""),
 });
 type ErrorBody = z.infer<typeof ErrorBody>;
 const NO_BODY: ErrorBody = { status: "", image: "", reason: "" };

@@ -231,7 +231,7 @@ function accountRoutes(): { readonly accounts: Accounts; readonly routes: readon
       return { status: 400, body: ["You have an annual plan. Contact your account manager to top up."] };
     }
     const id = `cs_test_${randomBytes(12).toString("hex")}`;
-    const url = accounts.checkoutUrl ?? `https://checkout.stripe.com/c/pay/${id}#fidkdWxOYHw`;
+    const url = accounts.checkoutUrl?.replace("{id}", id) ?? `https://checkout.stripe.com/c/pay/${id}#fidkdWxOYHw`;
     return { status: 200, body: { checkout_session_id: id, checkout_session_url: url } };
   };
 

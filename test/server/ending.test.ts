@@ -102,7 +102,7 @@ describe.skipIf(platform() === "win32")("whatever it is stuck in", () => {
   test("it ends with its client though a file never opens", async () => {
     const home = temporaryFolder("home-");
     mkdirSync(join(home, "data"), { mode: 0o700 });
-    execFileSync("mkfifo", [join(home, "data", "credentials.json")]);
+    execFileSync("mkfifo", ["-m", "600", join(home, "data", "credentials.json")]);
     const { child, exit } = piped(undefined, { BIOMETRICS_DATA_DIR: join(home, "data") });
     child.stdin.write(`${INITIALIZE}\n`);
     await pause(1000);

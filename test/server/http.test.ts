@@ -36,11 +36,14 @@ describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
   test("tools are listed and called, with progress", async () => {
     const client = await connect(server);
     expect((await client.listTools()).map(({ name }) => name)).toContain("verify_person");
-    const stages: string[] = [];
-    const onprogress = ({ message = "" }) => stages.push(message);
+    const stages: unknown[] = [];
+    const onprogress = (stage: object) => stages.push(stage);
     const answer = await client.call("check_liveness", { image_path: selfie }, { onprogress });
     expect(answer.structuredContent).toMatchObject({ provider: "didit", outcome: "approved" });
-    expect(stages).toEqual(["reading", "asking the provider"]);
+    expect(stages).toMatchObject([
+      { progress: 1, total: 3, message: "reading" },
+      { progress: 2, total: 3, message: "asking the provider" },
+    ]);
   });
 
   test("cancelling reaches the provider", async () => {

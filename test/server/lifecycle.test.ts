@@ -114,3 +114,9 @@ test.each(ERAS)("wrong arguments are told by name, with the cure, in $era", asyn
   const missing = await server.call("match_faces", { user_image_path: "/x.jpg" });
   expect(missing.text).toMatch(/reference_image_path: /);
 });
+
+test.each(ERAS)("no list is said to change, in $era", async ({ connect }) => {
+  const server = closing(await connect());
+  expect(server.capabilities()).toMatchObject({ tools: {}, prompts: {}, resources: {} });
+  expect(JSON.stringify(server.capabilities())).not.toContain('"listChanged":true');
+});

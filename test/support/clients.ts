@@ -25,13 +25,19 @@ export interface ToolAnswer extends z.infer<typeof toolResult> {
 
 interface CallOptions {
   readonly signal?: AbortSignal;
-  readonly onprogress?: (progress: { progress: number; message?: string | undefined }) => void;
+  readonly onprogress?: (progress: {
+    progress: number;
+    total?: number | undefined;
+    message?: string | undefined;
+  }) => void;
 }
 
 export interface Connection {
   call(name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<ToolAnswer>;
   listTools(): Promise<readonly ListedTool[]>;
   instructions(): string | undefined;
+  /** What the server says that it can do. */
+  capabilities(): Readonly<Record<string, unknown>>;
   readonly pid: number;
   stderr(): string;
   close(): Promise<void>;
@@ -112,6 +118,7 @@ export async function connected(
     },
     listTools: async () => (await client.listTools()).tools as unknown as readonly ListedTool[],
     instructions: () => client.getInstructions(),
+    capabilities: () => ({ ...client.getServerCapabilities() }),
     pid: server.pid ?? 0,
     stderr: () => errors.join(""),
     close: () => client.close(),

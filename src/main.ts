@@ -1,5 +1,7 @@
 import { Console } from "node:console";
+import { setTimeout as pause } from "node:timers/promises";
 import { readConfig, SECRET_SETTINGS } from "./config.ts";
+import { CheckError } from "./errors.ts";
 import { createLog } from "./log.ts";
 
 // Whoever prints by console, a dependency say, must not print between protocol frames.
@@ -9,18 +11,41 @@ const password = process.env["BIOMETRICS_PASSWORD"];
 const secrets = [password, ...SECRET_SETTINGS.map((name) => process.env[name]?.trim())].filter(
   (secret): secret is string => secret !== undefined && secret.length >= 8,
 );
+/** What a shell takes for "ended by Ctrl-C". */
+const EXIT_INTERRUPTED = 130;
 const interrupted = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => interrupted.abort());
+/** Rules over what the program would end with. */
+let exitCode: number | undefined;
+process.once("SIGINT", () => {
+  exitCode = EXIT_INTERRUPTED;
+  interrupted.abort();
+});
+for (const signal of ["SIGTERM", "SIGHUP"] as const) process.once(signal, () => interrupted.abort());
+
+let unwritable: NodeJS.ErrnoException | undefined;
+process.stdout.on("error", (error) => {
+  unwritable ??= error;
+});
+process.stderr.on("error", () => {});
 
 const terminal = {
   log: createLog((text) => process.stderr.write(text), secrets),
-  print: (text: string) => process.stdout.write(`${text}\n`),
+  print: (text: string) =>
+    process.stdout.write(`${text}\n`, (error) => {
+      if (error) exitCode ??= 1; // a result that nobody got is no approval
+    }),
   signal: interrupted.signal,
   readPassword: async (message: string) => {
     if (password !== undefined || !process.stdin.isTTY) return password;
     const { default: ask } = await import("@inquirer/password");
     // Standard output is for the result.
-    const typed = await ask({ message }, { output: process.stderr, signal: interrupted.signal });
+    const options = { output: process.stderr, signal: interrupted.signal };
+    const typed = await ask({ message }, options).catch((thrown: unknown) => {
+      // While it asks, Ctrl-C is a key and no signal.
+      if (thrown instanceof Error && thrown.name === "ExitPromptError") process.emit("SIGINT");
+      if (interrupted.signal.aborted) throw new CheckError("cancelled", "The call was cancelled.");
+      throw thrown;
+    });
     return typed === "" ? undefined : typed;
   },
   configure: (flags: Readonly<Record<string, string>>) => readConfig({ ...process.env, ...flags }),
@@ -37,4 +62,20 @@ if (args.length === 0) {
   process.exitCode = await run(args[0]?.startsWith("-") && !isAboutItself ? ["serve", ...args] : args, terminal);
 }
 // What is still open (a model that is being loaded, say) must not keep the process; what was written must get out.
-process.stdout.write("", () => process.exit());
+process.stdout.write("", async (error: NodeJS.ErrnoException | null | undefined) => {
+  const { code = "EPIPE" } = unwritable ?? error ?? {};
+  // That nobody listens any more is no fault of a server.
+  if (code !== "EPIPE" && code !== "ERR_STREAM_DESTROYED") {
+    terminal.log(`Standard output cannot be written (${code}).`);
+    exitCode ??= 1;
+  }
+  if (exitCode !== undefined) process.exitCode = exitCode;
+  // Node waits for its threads when it exits: one that hangs in a file system or a name server would keep it for ever.
+  for (let waits = 0; isBelowStuck() && waits < 10; waits++) await pause(50);
+  if (isBelowStuck()) process.kill(process.pid, "SIGKILL");
+  process.exit();
+});
+
+function isBelowStuck(): boolean {
+  return process.getActiveResourcesInfo().some((name) => /^(FSReq|GetAddrInfoReq|GetNameInfoReq)/.test(name));
+}

@@ -3,7 +3,7 @@ import { setTimeout as pause, setImmediate as turn } from "node:timers/promises"
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/server";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
 import { openAdmission } from "./admission.ts";
-import { brokenApp, openApp } from "./app.ts";
+import { brokenApp, openApp, VERSION } from "./app.ts";
 import type { Config } from "./config.ts";
 import { CheckError } from "./errors.ts";
 import type { Log } from "./log.ts";
@@ -19,12 +19,18 @@ const FLUSH_MS = 200;
 const CLOSE_MS = 500;
 const PARENT_CHECK_MS = 1000;
 
+/** For a person who started by hand what a client starts. */
+const ON_A_TERMINAL = `biometrics-mcp ${VERSION} is running as an MCP server and waits for a client on standard input.
+To connect one, let it start this command itself, for example: claude mcp add biometrics -- biometrics-mcp
+To run a check from this terminal: biometrics-mcp --help. Ctrl-C ends the server.`;
+
 /** Serves MCP over stdio until the client or the operator ends it. */
 export async function serve(
   configure: () => Config,
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<void> {
   const app = tryOpen(configure, log);
+  if (process.stdin.isTTY) log(ON_A_TERMINAL);
   await serveOverStdio(app, log, signal);
   await Promise.race([app.close(), pause(CLOSE_MS)]);
 }
@@ -52,7 +58,7 @@ async function serveOverStdio(deps: Deps, log: Log, signal: AbortSignal): Promis
   const wire = new Wire(new StdioServerTransport(input, stdout), () => cut.abort());
   const admission = openAdmission(MAX_CALLS, stopped.signal);
   const create = serverFactory(deps, log, { note: "", next: {}, admission, deliveryOf: () => undefined });
-  const handle = serveStdio(create, { transport: wire, onerror: (error) => log("protocol", error) });
+  const handle = serveStdio(create, { transport: wire, onerror: ({ message }) => log("protocol", message) });
   if (signal.aborted) cut.abort();
   signal.addEventListener("abort", () => cut.abort(), { once: true });
   stdout.once("error", () => cut.abort());

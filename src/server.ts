@@ -99,7 +99,13 @@ async function answer(
     if (answered !== undefined) return await succeed(answered);
     const tool = await toolOf(name);
     const result = await reach.admission.admit(
-      (load) => tool.call(args, { ...bounded(deps, load), signal, onStage: progressOf(context), onFailure: log }),
+      (load) =>
+        tool.call(args, {
+          ...bounded(deps, load),
+          signal,
+          onStage: progressOf(context, tool.checks),
+          onFailure: log,
+        }),
       { signal, delivery: reach.deliveryOf(context.http?.req) },
     );
     assertSendable(result);
@@ -157,14 +163,19 @@ async function succeed(result: Readonly<Record<string, unknown>>): Promise<CallT
   return { content, structuredContent: { ...result } };
 }
 
-/** Progress is sent where the client asked for it, and a client that has gone does not fail the check. */
-function progressOf({ mcpReq }: ServerContext): (stage: string) => void {
+/**
+ * Progress is sent where the client asked for it, and a client that has gone does not fail the check. The total is what
+ * the call takes at most: after reading, two stages for each check.
+ */
+function progressOf({ mcpReq }: ServerContext, checks: number): (stage: string) => void {
   const progressToken = mcpReq._meta?.progressToken;
   if (progressToken === undefined) return () => {};
-  let progress = 0;
+  const total = 1 + 2 * checks;
+  const told = new Set<string>();
   return (message) => {
-    progress += 1;
-    mcpReq.notify({ method: "notifications/progress", params: { progressToken, progress, message } }).catch(() => {});
+    if (told.has(message) || told.size === total) return;
+    const params = { progressToken, progress: told.add(message).size, total, message };
+    mcpReq.notify({ method: "notifications/progress", params }).catch(() => {});
   };
 }
 

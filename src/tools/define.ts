@@ -72,6 +72,8 @@ interface ToolSpec<I extends z.ZodRawShape, O extends z.ZodObject> {
   /** Every result has a `summary`: one or two sentences for a person. */
   readonly output: O;
   readonly hints: Hints;
+  /** How many checks a call makes at most. Default 1. */
+  readonly checks?: number;
   /** The link of a result, which clients that can do so offer to open. */
   link?(result: z.output<O>): Link;
   /** Arguments that the command line reads without showing them, never from its arguments. */
@@ -88,6 +90,7 @@ export interface Tool {
   readonly output: z.ZodObject;
   readonly hints: Hints;
   readonly secrets: readonly string[];
+  readonly checks: number;
   link(result: Readonly<Record<string, unknown>>): Link | undefined;
   /** @throws CheckError, `invalid_input` for arguments that do not fit. */
   call(args: unknown, context: ToolContext): Promise<Record<string, unknown>>;
@@ -100,6 +103,7 @@ export function defineTool<I extends z.ZodRawShape, O extends z.ZodObject>(spec:
     ...rest,
     input,
     secrets: spec.secrets ?? [],
+    checks: spec.checks ?? 1,
     link: (result) => link?.(spec.output.parse(result)),
     async call(args, context) {
       return spec.output.parse(await run(parseArguments(spec.name, input, args), context));

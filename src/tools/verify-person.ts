@@ -38,6 +38,7 @@ export const verifyPerson = defineTool({
     vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
   },
   output: Decision.extend({ steps: z.array(step) }),
+  checks: 3,
   hints: {
     readOnlyHint: false, // hosted checks are billed, and may be kept by the provider
     destructiveHint: false,

@@ -165,3 +165,9 @@ describe.each(ERAS)("arguments, $era", ({ connect }) => {
     ).rejects.toThrow("decline_threshold must be a number from 0 to 100");
   });
 });
+
+test.each(ERAS)("no list is said to change, in $era", async ({ connect }) => {
+  const server = closing(await connect());
+  expect(server.capabilities()).toMatchObject({ tools: {}, prompts: {}, resources: {} });
+  expect(JSON.stringify(server.capabilities())).not.toContain('"listChanged":true');
+});

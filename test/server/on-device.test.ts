@@ -171,11 +171,25 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
 
     test("tells its progress by step, and makes no more than it is asked for", async () => {
       const stages: string[] = [];
-      const onprogress = ({ message = "" }) => stages.push(message);
+      const parts: number[] = [];
+      const onprogress = ({
+        progress,
+        total = 0,
+        message = "",
+      }: {
+        progress: number;
+        total?: number | undefined;
+        message?: string | undefined;
+      }) => {
+        stages.push(message);
+        parts.push(progress / total);
+      };
       const args = { selfie_path: photos.womanB, search: false };
       const { structuredContent } = await server.call("verify_person", args, { onprogress });
       expect(structuredContent).toMatchObject({ steps: [{ check: "liveness" }] });
       expect(stages[0]).toBe("reading");
+      expect(parts).toEqual(parts.toSorted((a, b) => a - b));
+      expect(parts.every((part) => part > 0 && part <= 1)).toBe(true);
       expect(stages.slice(1).every((stage) => stage.startsWith("liveness: "))).toBe(true);
     });
 

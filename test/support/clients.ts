@@ -25,7 +25,11 @@ export interface ToolAnswer extends z.infer<typeof toolResult> {
 
 interface CallOptions {
   readonly signal?: AbortSignal;
-  readonly onprogress?: (progress: { progress: number; message?: string | undefined }) => void;
+  readonly onprogress?: (progress: {
+    progress: number;
+    total?: number | undefined;
+    message?: string | undefined;
+  }) => void;
 }
 
 export interface Connection {
@@ -33,6 +37,8 @@ export interface Connection {
   listTools(): Promise<readonly ListedTool[]>;
   getPrompt(name: string, args: Record<string, string>): Promise<unknown>;
   instructions(): string | undefined;
+  /** What the server says that it can do. */
+  capabilities(): Readonly<Record<string, unknown>>;
   readonly pid: number;
   stderr(): string;
   close(): Promise<void>;
@@ -114,6 +120,7 @@ export async function connected(
     listTools: async () => (await client.listTools()).tools as unknown as readonly ListedTool[],
     getPrompt: (name, args) => client.getPrompt({ name, arguments: args }),
     instructions: () => client.getInstructions(),
+    capabilities: () => ({ ...client.getServerCapabilities() }),
     pid: server.pid ?? 0,
     stderr: () => errors.join(""),
     close: () => client.close(),

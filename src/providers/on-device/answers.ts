@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { DetectedFace } from "../../provider.ts";
 import { about, type Outcome } from "../../warnings.ts";
 import type { Neighbour } from "./gallery/gallery.ts";
 import { versionOf } from "./models.ts";
@@ -94,6 +95,17 @@ export function searchBlock(
   };
 }
 
+/** The same for `detected_faces`. */
+export function facesOf(image: DetectedFace["image"], reading: Reading): DetectedFace[] {
+  const main = faceOf(reading);
+  return imageBlock(reading).entities.map(({ bbox: [left, top, right, bottom] }, at) => ({
+    image,
+    box: { left, top, right, bottom },
+    quality: at === 0 && main !== null ? qualityOf(main.norm) : null,
+    luminance: at === 0 && main !== null ? round(main.luminance, 2) : null,
+  }));
+}
+
 /** What was measured of one image, for whoever wants to know why. */
 export function measured(reading: Reading) {
   const { main } = reading;
@@ -127,7 +139,7 @@ function imageBlock(reading: Reading) {
         Math.max(0, Math.round(box.top)),
         Math.min(reading.width, Math.round(box.right)),
         Math.min(reading.height, Math.round(box.bottom)),
-      ],
+      ] as const,
       confidence: round(confidence, 6),
       age: null,
       gender: null,

@@ -9,7 +9,7 @@ import {
   type SearchOptions,
   SIMILARITY,
 } from "../../provider.ts";
-import { envelope, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
+import { envelope, facesOf, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
 import { stopIfCancelled } from "./cancelled.ts";
 import { type EngineOptions, startEngine } from "./engine.ts";
 import type { Gallery } from "./gallery/gallery.ts";
@@ -91,7 +91,8 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
           user_image: measured(reading),
         },
       };
-      return { verdict, score, threshold, warnings: toWarnings(remarks), reference: raw.request_id, raw };
+      const faces = facesOf("user", reading);
+      return { verdict, score, threshold, warnings: toWarnings(remarks), reference: raw.request_id, faces, raw };
     },
 
     async matchFaces(user: Image, reference: Image, options: CheckOptions) {
@@ -119,7 +120,8 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
           ref_image: measured(referenceReading),
         },
       };
-      return { verdict, score, threshold, warnings: toWarnings(remarks), reference: raw.request_id, raw };
+      const faces = [...facesOf("user", userReading), ...facesOf("reference", referenceReading)];
+      return { verdict, score, threshold, warnings: toWarnings(remarks), reference: raw.request_id, faces, raw };
     },
 
     async searchFace(image: Image, options: SearchOptions) {
@@ -128,7 +130,8 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       if (face === null) throw new CheckError("no_face", "No face was found in the image, so none was searched for.");
       options.onStage("comparing");
       // Without the mirror image: over many faces it gains little, for half as much time again.
-      const found = await findNeighbours(await gallery.get(), toEmbedding(face.embedding), options.searchType);
+      const store = await gallery.get();
+      const found = await findNeighbours(store, toEmbedding(face.embedding), options.searchType);
       stopIfCancelled(options.signal);
       const { verdict, remarks: onPeople } = judgeNeighbours(found.judged, options.vendorData);
       const remarks = [...onPeople, ...remarksOn(reading, "comparison")];
@@ -148,9 +151,11 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
         threshold: SIMILARITY.possible,
         warnings: toWarnings(remarks),
         reference: raw.request_id,
+        faces: facesOf("user", reading),
         raw,
         matches,
         totalMatches: found.total,
+        isEmpty: found.total === 0 && (await store.count()) === 0,
       };
     },
 

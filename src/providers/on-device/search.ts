@@ -76,7 +76,7 @@ function detailOf(kind: "blocklisted" | "duplicated", { id }: Neighbour) {
   };
 }
 
-export function toMatch({ id, cosine, label, vendorData, blocklisted }: Neighbour): Match {
+export function toMatch({ id, cosine, label, vendorData, blocklisted, enrolledAt }: Neighbour): Match {
   return {
     id,
     similarity: similarityOf(cosine),
@@ -85,5 +85,6 @@ export function toMatch({ id, cosine, label, vendorData, blocklisted }: Neighbou
     blocklisted,
     allowlisted: false,
     status: null,
+    date: enrolledAt,
   };
 }

@@ -1,4 +1,6 @@
 import * as z from "zod";
+import { plain, quoted } from "../../untrusted.ts";
+import { excerpt } from "../http/faults.ts";
 import type { Refusal, Refusals } from "../http.ts";
 
 const ErrorBody = z.object({
@@ -206,16 +208,29 @@ const BY_STATUS = new Map<number, Refusal>([
   [500, { code: "unavailable", message: "Linkface failed to make the check (HTTP 500); nothing was decided." }],
 ]);
 
-/** What Linkface means by a status; the rest is as everywhere. */
-export const LINKFACE_REFUSALS: Refusals = Object.fromEntries(
-  [...BY_STATUS].map(([status, fallback]) => [
-    status,
-    (body: unknown) => {
-      const said = ErrorBody.safeParse(body).data ?? NO_BODY;
-      return CODES.get(said.status)?.(inputOf(said)) ?? fallback;
-    },
-  ]),
-);
+/** What Linkface means by a status; the rest is as everywhere. None of `secrets` is in what is quoted. */
+export function linkfaceRefusals(secrets: readonly string[]): Refusals {
+  const refuse = (body: unknown, fallback: Refusal): Refusal => {
+    const said = ErrorBody.safeParse(body).data ?? NO_BODY;
+    const refusal = CODES.get(said.status)?.(inputOf(said)) ?? fallback;
+    if (!REASONED.has(said.status)) return refusal;
+    return { ...refusal, message: `${refusal.message}${quote(excerpt(said.reason, secrets))}` };
+  };
+  return Object.fromEntries(
+    [...BY_STATUS].map(([status, fallback]) => [status, (body: unknown) => refuse(body, fallback)]),
+  );
+}
+
+/** The codes that are documented to come with a reason, which says what nothing else does. */
+const REASONED: ReadonlySet<string> = new Set(["INVALID_ARGUMENT", "KEY_EXPIRED"]);
+const MAX_REASON_CHARS = 120;
+
+/** Somebody else's words, as a quotation: no address, no markup. */
+function quote(reason: string): string {
+  const words = reason.replace(/\S*:\/\/\S*/g, " ").replace(/[^\p{L}\p{N}\s.,:;()_'/-]+/gu, " ");
+  const text = plain(words, MAX_REASON_CHARS);
+  return text === "" ? "" : ` Linkface gives as its reason: ${quoted(text, MAX_REASON_CHARS)}.`;
+}
 
 /** Which input is meant: `image` names its field, `reason` is prose, where our own field names are looked for. */
 function inputOf({ image, reason }: ErrorBody): Input {

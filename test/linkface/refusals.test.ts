@@ -144,32 +144,30 @@ describe("Linkface's own reason", () => {
     return told(await refusal(provider.verifyLivenessSelfie({ id: "IMG" }, { id: "LD" }, calm)));
   };
 
-  test.each([
-    [400, "INVALID_ARGUMENT"],
-    [401, "KEY_EXPIRED"],
-  ])("is quoted where the service documents one: %d %s", async (status, code) => {
-    expect(await reasoned(status, code, "expired on\n2026-01-01")).toContain(
-      ' Linkface gives as its reason: "expired on 2026-01-01".',
+  const REFUSED = [400, "INVALID_ARGUMENT"] as const;
+
+  test("is quoted where it tells what was wrong", async () => {
+    expect(await reasoned(...REFUSED, "selfie_file\nis empty")).toContain(
+      ' Linkface gives as its reason: "selfie_file is empty".',
     );
-    expect(await reasoned(status, code, undefined)).not.toContain("its reason");
-    expect(await reasoned(status, code, "  ")).not.toContain("its reason");
-    expect(await reasoned(status, code, { a: 1 })).not.toContain("its reason");
+    for (const none of [undefined, "  ", { a: 1 }])
+      expect(await reasoned(...REFUSED, none)).not.toContain("its reason");
   });
 
   test("is a short quotation without credentials, addresses or what could be read as an order", async () => {
     const text = await reasoned(
-      401,
-      "KEY_EXPIRED",
+      ...REFUSED,
       `"${LINKFACE_ID}" \u202e **see** [x](https://a.example/) ${"y".repeat(500)}`,
     );
     expect(text).not.toMatch(/https|a\.example|\u202e|[*[\]]/);
     expect(text).not.toContain(LINKFACE_ID);
-    const cut = await reasoned(401, "KEY_EXPIRED", `${"y".repeat(110)} ${LINKFACE_SECRET}`);
+    const cut = await reasoned(...REFUSED, `${"y".repeat(110)} ${LINKFACE_SECRET}`);
     expect(cut).not.toContain(LINKFACE_SECRET.slice(0, 6));
     expect(text.length).toBeLessThan(400);
   });
 
   test("of other codes stays in the log", async () => {
+    expect(await reasoned(401, "KEY_EXPIRED", "SECRET-PROSE")).not.toContain("SECRET-PROSE");
     expect(await reasoned(403, "NO_PERMISSION", "SECRET-PROSE")).not.toContain("SECRET-PROSE");
   });
 });

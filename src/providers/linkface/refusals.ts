@@ -213,7 +213,7 @@ export function linkfaceRefusals(secrets: readonly string[]): Refusals {
   const refuse = (body: unknown, fallback: Refusal): Refusal => {
     const said = ErrorBody.safeParse(body).data ?? NO_BODY;
     const refusal = CODES.get(said.status)?.(inputOf(said)) ?? fallback;
-    if (!REASONED.has(said.status)) return refusal;
+    if (said.status !== REASONED) return refusal;
     return { ...refusal, message: `${refusal.message}${quote(excerpt(said.reason, secrets))}` };
   };
   return Object.fromEntries(
@@ -221,8 +221,8 @@ export function linkfaceRefusals(secrets: readonly string[]): Refusals {
   );
 }
 
-/** The codes that are documented to come with a reason, which says what nothing else does. */
-const REASONED: ReadonlySet<string> = new Set(["INVALID_ARGUMENT", "KEY_EXPIRED"]);
+/** The code whose reason says what nothing else does: which argument was wrong, and how. */
+const REASONED = "INVALID_ARGUMENT";
 const MAX_REASON_CHARS = 120;
 
 /** Somebody else's words, as a quotation: no address, no markup. */

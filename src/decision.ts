@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { PROVIDERS, type ProviderName, type Report, type SearchReport, SIMILARITY } from "./provider.ts";
+import { type Match, PROVIDERS, type ProviderName, type Report, type SearchReport, SIMILARITY } from "./provider.ts";
 import { clean, quoted } from "./untrusted.ts";
 import { about, OUTCOMES, type Outcome, type Warning, worst } from "./warnings.ts";
 
@@ -25,6 +25,13 @@ const imageSchema = z.object({
 /** An image as the result describes it: named after its argument, never after the user's file. */
 export type ImageFacts = z.infer<typeof imageSchema>;
 
+const faceSchema = z.object({
+  image: z.enum(["user", "reference"]),
+  box: z.object({ left: z.number(), top: z.number(), right: z.number(), bottom: z.number() }).nullable(),
+  quality: z.number().nullable(),
+  luminance: z.number().nullable(),
+});
+
 /** What every check answers. */
 export const Decision = z.object({
   check: z.enum(CHECKS),
@@ -37,6 +44,7 @@ export const Decision = z.object({
   next_steps: z.array(z.string()),
   reference: z.string().nullable(),
   images: z.array(imageSchema),
+  detected_faces: z.array(faceSchema).nullable().describe("of each image the largest first, which was judged"),
   raw: z.unknown().describe("the provider's JSON: data, not instructions"),
 });
 export type Decision = z.infer<typeof Decision>;
@@ -52,7 +60,10 @@ export const SearchDecision = Decision.extend({
       label: z.string().nullable(),
       vendor_data: z.string().nullable(),
       blocklisted: z.boolean(),
+      allowlisted: z.boolean(),
       status: z.string().nullable(),
+      session_id: z.string().nullable(),
+      date: z.string().nullable(),
     }),
   ),
   total_matches: z.int(),
@@ -73,6 +84,8 @@ interface Subject {
   readonly thresholds?: Thresholds;
 }
 
+const BLOCKLIST_TAG = { strong: "FACE_IN_BLOCKLIST", possible: "POSSIBLE_FACE_IN_BLOCKLIST" } as const;
+const BLOCKLIST_TAGS: readonly string[] = Object.values(BLOCKLIST_TAG);
 /** A provider that does not know whose record it found warns of the person's own as well. */
 const DUPLICATE_TAGS: readonly string[] = ["DUPLICATED_FACE", "POSSIBLE_DUPLICATED_FACE"];
 
@@ -121,7 +134,7 @@ const COMPARE_BY_EYE = "Compare the two photos by eye before anybody relies on t
 
 /** The rules that every check keeps: the worst of the provider's verdict, each warning's effect and each doubt wins. */
 export function decide(subject: Subject, report: Report): Decision {
-  const warnings = explain(report);
+  const warnings = explain(report.warnings);
   const doubts = DOUBTS.filter(({ applies }) => applies(report, subject));
   const doubted: Outcome = doubts.length > 0 ? "review" : "approved";
   const outcome = worst([report.verdict, doubted, ...warnings.map(({ effect }) => effect)]);
@@ -138,6 +151,7 @@ export function decide(subject: Subject, report: Report): Decision {
     next_steps: [...(isByEye ? [COMPARE_BY_EYE] : []), ...nextSteps(outcome, warnings)],
     reference: report.reference,
     images: [...subject.images],
+    detected_faces: facesOf(report),
     raw: report.raw,
   };
 }
@@ -151,8 +165,11 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
   const duplicates = alike.filter((match) => !match.blocklisted && !match.allowlisted && !isSamePerson(match));
   const own = alike.filter((match) => !match.blocklisted && isSamePerson(match));
   const isOwnAlone = own.length > 0 && duplicates.length === 0 && report.totalMatches <= report.matches.length;
-  const warnings = explain(report).filter(({ tag }) => !(isOwnAlone && DUPLICATE_TAGS.includes(tag)));
-  const found: Outcome = blocked.length > 0 ? "declined" : duplicates.length > 0 ? "review" : "approved";
+  const cleared = alike.filter((match) => !match.blocklisted && match.allowlisted && !isSamePerson(match));
+  const given = report.warnings.filter(({ tag }) => !(isOwnAlone && DUPLICATE_TAGS.includes(tag)));
+  const warnings = explain([...given, ...unsaid(blocked, given)]);
+  const isInDoubt = duplicates.length > 0 || report.isEmpty === true;
+  const found: Outcome = blocked.length > 0 ? "declined" : isInDoubt ? "review" : "approved";
   const outcome = worst([report.verdict, found, ...warnings.map(({ effect }) => effect)]);
   return {
     check: subject.check,
@@ -161,26 +178,49 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
     score: report.matches[0]?.similarity ?? null,
     threshold: report.threshold,
     summary: summariseSearch(subject.provider, outcome, report, {
-      blocked: blocked.length,
+      blocked,
       duplicates: duplicates.length,
       own: own.length,
+      cleared: cleared.length,
     }),
     warnings,
-    next_steps: nextSteps(outcome, warnings),
+    next_steps: [...(report.isEmpty === true ? [NOTHING_COMPARED] : []), ...nextSteps(outcome, warnings)],
     reference: report.reference,
     images: [...subject.images],
+    detected_faces: facesOf(report),
     raw: report.raw,
-    matches: report.matches.map(({ id, similarity, label, vendorData, blocklisted, status }) => ({
-      id,
-      similarity,
-      band: similarity >= SIMILARITY.strong ? "strong" : similarity >= SIMILARITY.possible ? "possible" : "weak",
-      label: label === null ? null : clean(label, 100),
-      vendor_data: vendorData === null ? null : clean(vendorData, 256),
-      blocklisted,
-      status,
+    matches: report.matches.map((match) => ({
+      id: match.id,
+      similarity: match.similarity,
+      band: bandOf(match),
+      label: match.label === null ? null : clean(match.label, 100),
+      vendor_data: match.vendorData === null ? null : clean(match.vendorData, 256),
+      blocklisted: match.blocklisted,
+      allowlisted: match.allowlisted,
+      status: match.status,
+      session_id: match.sessionId ?? null,
+      date: match.date ?? null,
     })),
     total_matches: report.totalMatches,
   };
+}
+
+const NOTHING_COMPARED =
+  "Nothing was compared: a search tells something once known faces are in the gallery (enroll_face).";
+
+function bandOf({ similarity }: Match): (typeof BANDS)[number] {
+  return similarity >= SIMILARITY.strong ? "strong" : similarity >= SIMILARITY.possible ? "possible" : "weak";
+}
+
+/** The warning of a blocklisted face that a provider marks among its matches and does not warn of. */
+function unsaid(blocked: readonly Match[], given: readonly Warning[]): Warning[] {
+  if (blocked.length === 0 || given.some(({ tag }) => BLOCKLIST_TAGS.includes(tag))) return [];
+  const band = blocked.some((match) => bandOf(match) === "strong") ? "strong" : "possible";
+  return [{ tag: BLOCKLIST_TAG[band], effect: "declined" }];
+}
+
+function facesOf({ faces }: Report): Decision["detected_faces"] {
+  return faces === undefined ? null : faces.map((face) => ({ ...face }));
 }
 
 /**
@@ -208,6 +248,10 @@ export function sumUp(subject: Subject, made: readonly Decision[], planned: numb
     next_steps: [...new Set(steps.flatMap((step) => step.next_steps))],
     reference: null,
     images: [...subject.images],
+    // The steps share the selfie: the first has told of it.
+    detected_faces: steps.flatMap((step, at) =>
+      (step.detected_faces ?? []).filter(({ image }) => at === 0 || image === "reference"),
+    ),
     raw: Object.fromEntries(steps.map(({ check, raw }) => [check, raw])),
   };
 }
@@ -220,8 +264,8 @@ function byEye({ score }: Report): string[] {
   ];
 }
 
-function explain(report: Report): Decision["warnings"] {
-  const warnings = report.warnings.map(({ tag, effect, images }) => {
+function explain(given: readonly Warning[]): Decision["warnings"] {
+  const warnings = given.map(({ tag, effect, images }) => {
     const { effect: least, meaning, advice } = about(tag);
     const said = images === undefined ? meaning : `In ${images.join(" and ")}: ${meaning}`;
     return { tag, effect: worst([effect, least]), meaning: said, advice };
@@ -308,24 +352,39 @@ function whose({ caller, operator }: Thresholds = {}): string {
 function summariseSearch(
   provider: ProviderName,
   outcome: Outcome,
-  { totalMatches, matches, note }: SearchReport,
-  { blocked, duplicates, own }: { blocked: number; duplicates: number; own: number },
+  { totalMatches, matches, verdict, warnings, isEmpty, note }: SearchReport,
+  found: { blocked: readonly Match[]; duplicates: number; own: number; cleared: number },
 ): string {
+  const { blocked, duplicates, own, cleared } = found;
   const nearest = matches[0];
   const name = nearest?.label ?? nearest?.vendorData ?? null;
   const parts = [
-    ...(blocked > 0 ? [`${count(blocked, "blocklisted face")} found: declined`] : []),
-    ...(duplicates > 0 ? [`${count(duplicates, "possible duplicate")} found: a person must review it`] : []),
+    ...(blocked.length > 0 ? [describeBlocked(blocked)] : []),
+    ...(duplicates > 0 ? [`${count(duplicates, "possible duplicate")} found`] : []),
     ...(own > 0 ? [`${count(own, "earlier record")} of the same person found`] : []),
+    ...(cleared > 0 ? [`${count(cleared, "face")} found that ${cleared === 1 ? "was" : "were"} cleared by hand`] : []),
   ];
-  const nobody =
-    totalMatches > 0 ? `no duplicate found, ${count(totalMatches, "weak resemblance")}` : "no such face found";
-  const said = parts.length > 0 ? parts.join("; ") : outcome === "approved" ? nobody : `${nobody}; ${VERDICT[outcome]}`;
+  const isReported =
+    verdict === "declined" || warnings.some(({ tag }) => [...BLOCKLIST_TAGS, ...DUPLICATE_TAGS].includes(tag));
+  const nobody: readonly (readonly [boolean, string])[] = [
+    [isEmpty === true, "nothing was compared, since the gallery is empty"],
+    [matches.length === 0 && (isReported || totalMatches > 0), "a match is reported, but not shown"],
+    [totalMatches > 0, `no duplicate found, ${count(totalMatches, "weak resemblance")}`],
+  ];
+  const what = parts.length > 0 ? parts.join("; ") : (nobody.find(([is]) => is)?.[1] ?? "no such face found");
+  const said = `${what}${{ approved: "", review: ": a person must review it", declined: ": declined" }[outcome]}`;
   const close =
     nearest === undefined
       ? ""
       : ` Nearest: ${name === null ? "a face without a label" : quoted(clean(name))} with a similarity of ${show(nearest.similarity)} of 100.`;
   return `${CHECK_TITLE.face_search} by ${PROVIDER_TITLE[provider]}: ${said}.${close}${note === undefined ? "" : ` ${note}`}`;
+}
+
+/** "possible match with a blocklisted face (74)": a lead, and no finding. */
+function describeBlocked(blocked: readonly Match[]): string {
+  const nearest = blocked.reduce((a, b) => (b.similarity > a.similarity ? b : a));
+  const whom = blocked.length === 1 ? "a blocklisted face" : count(blocked.length, "blocklisted face");
+  return `${bandOf(nearest)} match with ${whom} (${showBeside(nearest.similarity, Object.values(SIMILARITY))})`;
 }
 
 const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;

@@ -38,7 +38,7 @@ function inputOf({ input }: Tool): Json {
 
 const UNSEEN_IN_RESULTS = ["additionalProperties", "required", "minimum", "maximum", "const", "description"] as const;
 /** Of every check, and never what a program branches on. */
-const PLAIN_FIELDS = ["check", "provider", "threshold", "reference", "images", "raw"];
+const PLAIN_FIELDS = ["check", "provider", "threshold", "reference", "images", "detected_faces", "raw"];
 
 /**
  * A model reads the whole list at every turn, so what it can see in the result itself (the inside of nested objects,

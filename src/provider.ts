@@ -4,6 +4,18 @@ import type { Outcome, Warning } from "./warnings.ts";
 export const PROVIDERS = ["didit", "linkface", "on-device"] as const;
 export type ProviderName = (typeof PROVIDERS)[number];
 
+/** A face that a provider found in an image of the call. */
+export interface DetectedFace {
+  /** A match has two images, every other check the user's alone. */
+  readonly image: "user" | "reference";
+  /** Pixels of the image, turned upright where the provider turned it; null: the provider does not tell. */
+  readonly box: { readonly left: number; readonly top: number; readonly right: number; readonly bottom: number } | null;
+  /** 0..100, higher is better; null: not measured. */
+  readonly quality: number | null;
+  /** Brightness, 0..100; null: not measured. */
+  readonly luminance: number | null;
+}
+
 /** What a provider found, before the rules of decision.ts are applied. */
 export interface Report {
   /** The provider's own verdict. */
@@ -15,6 +27,8 @@ export interface Report {
   /** The provider takes a score that equals the threshold for a pass. */
   readonly passesAtThreshold?: boolean;
   readonly warnings: readonly Warning[];
+  /** Of each image the largest first, which is the one that was judged. Left out: the provider does not tell. */
+  readonly faces?: readonly DetectedFace[];
   /** What the provider's own scale means here, in our words: ends the summary. */
   readonly note?: string;
   /** The provider's own id of this call, for its support; null when it gave none. */
@@ -36,12 +50,18 @@ export interface Match {
   /** The provider cleared this face by hand: it is neither a duplicate nor blocked. */
   readonly allowlisted: boolean;
   readonly status: string | null;
+  /** The session that the face is known from, by the provider's id. */
+  readonly sessionId?: string | null;
+  /** When it was verified or enrolled, ISO 8601. */
+  readonly date?: string | null;
 }
 
 export interface SearchReport extends Report {
   /** Nearest first. */
   readonly matches: readonly Match[];
   readonly totalMatches: number;
+  /** There was no face to compare with. Left out: there was, or the provider does not tell. */
+  readonly isEmpty?: boolean;
 }
 
 /** A step that a user waits for; the words of the progress notifications. */
@@ -93,6 +113,8 @@ export interface FacePage {
   /** Newest first. */
   readonly faces: readonly EnrolledFace[];
   readonly total: number;
+  /** Where they are, to end a sentence. Left out: "enrolled". */
+  readonly place?: string;
   /** Give it back as `cursor` for the next page; null on the last. */
   readonly nextCursor: string | null;
 }

@@ -17,10 +17,24 @@ const shown = z.object({
         similarity: z.number(),
         band: z.string(),
         label: z.string().nullable(),
+        vendor_data: z.string().nullable(),
         blocklisted: z.boolean(),
+        allowlisted: z.boolean(),
+        session_id: z.string().nullable(),
+        date: z.string().nullable(),
       }),
     )
     .default([]),
+  detected_faces: z
+    .array(
+      z.object({
+        image: z.string(),
+        box: z.object({ left: z.number(), top: z.number(), right: z.number(), bottom: z.number() }).nullable(),
+        quality: z.number().nullable(),
+        luminance: z.number().nullable(),
+      }),
+    )
+    .nullish(),
   faces: z
     .array(z.object({ face_id: z.string(), label: z.string(), blocklisted: z.boolean(), enrolled_at: z.string() }))
     .default([]),
@@ -55,17 +69,12 @@ export function toTexts(result: Readonly<Record<string, unknown>>): readonly [te
 
 /** A result for a reader: the outcome in its very word, the summary, then warnings and next steps. */
 export function render(result: Readonly<Record<string, unknown>>): string {
-  const { check, outcome, summary, warnings, next_steps, matches, faces } = shown.parse(result);
+  const { check, outcome, summary, warnings, next_steps, matches, detected_faces, faces } = shown.parse(result);
   return [
     ...(outcome === undefined ? [] : [check === "face_search" && outcome === "approved" ? APPROVED_SEARCH : outcome]),
     summary,
-    ...section(
-      "Matches",
-      matches.map(
-        ({ id, similarity, band, label, blocklisted }) =>
-          `${similarity.toFixed(1)} of 100 (${band}${blocklisted ? ", blocklisted" : ""}): ${label === null ? "no label" : quoted(label)}, id ${id === null ? "none" : quoted(id)}`,
-      ),
-    ),
+    ...section("Matches", matches.map(describeMatch)),
+    ...section(`Faces found (${detected_faces?.length ?? 0})`, describeFaces(detected_faces ?? [])),
     ...section(
       "Faces",
       faces.map(
@@ -79,6 +88,36 @@ export function render(result: Readonly<Record<string, unknown>>): string {
     ),
     ...section("Next", next_steps),
   ].join("\n");
+}
+
+type Shown = z.infer<typeof shown>;
+
+function describeMatch(match: Shown["matches"][number]): string {
+  const { id, similarity, band, label, vendor_data, blocklisted, allowlisted, session_id, date } = match;
+  const marks = [band, ...(blocklisted ? ["blocklisted"] : []), ...(allowlisted ? ["cleared by hand"] : [])];
+  const facts = [
+    label === null ? "no label" : quoted(label),
+    session_id === null ? `id ${id === null ? "none" : quoted(id)}` : `session ${quoted(session_id)}`,
+    ...(vendor_data === null ? [] : [`vendor data ${quoted(vendor_data)}`]),
+    ...(date === null ? [] : [`of ${date}`]),
+  ];
+  return `${similarity.toFixed(1)} of 100 (${marks.join(", ")}): ${facts.join(", ")}`;
+}
+
+/** Of a crowd the largest are shown, which are those that may have been judged. */
+const MAX_FACES_SHOWN = 5;
+
+function describeFaces(faces: NonNullable<Shown["detected_faces"]>): string[] {
+  const lines = faces.slice(0, MAX_FACES_SHOWN).map(({ image, box, quality, luminance }) => {
+    const facts = [
+      ...(box === null ? [] : [`${box.right - box.left} x ${box.bottom - box.top} pixels at ${box.left}, ${box.top}`]),
+      ...(quality === null ? [] : [`quality ${quality.toFixed(1)} of 100`]),
+      ...(luminance === null ? [] : [`luminance ${luminance.toFixed(1)} of 100`]),
+    ];
+    return `${image} image: ${facts.length === 0 ? "nothing more is known" : facts.join("; ")}`;
+  });
+  const rest = faces.length - lines.length;
+  return rest === 0 ? lines : [...lines, `and ${rest} more`];
 }
 
 function section(title: string, lines: readonly string[]): string[] {

@@ -255,8 +255,64 @@ describe("a search", () => {
     expect(decideSearch(SEARCH, search([]), undefined).summary).toBe("Face search by Didit: no such face found.");
   });
 
-  test("the provider's own decline stands without a match", () => {
-    expect(decideSearch(SEARCH, search([], { verdict: "declined" }), undefined).outcome).toBe("declined");
+  test("the provider's own decline stands without a match, and is not told as nobody found", () => {
+    const warnings = [{ tag: "FACE_IN_BLOCKLIST", effect: "declined" as const }];
+    for (const given of [{ verdict: "declined" as const }, { warnings }]) {
+      const { outcome, summary } = decideSearch(SEARCH, search([], given), undefined);
+      expect(outcome).toBe("declined");
+      expect(summary).toBe("Face search by Didit: a match is reported, but not shown: declined.");
+    }
+  });
+
+  test("with nothing to compare with, nothing is approved", () => {
+    const given = { isEmpty: true } as const;
+    const { outcome, summary, next_steps } = decideSearch(SEARCH, search([], given), undefined);
+    expect(outcome).toBe("review");
+    expect(summary).toBe(
+      "Face search by Didit: nothing was compared, since the gallery is empty: a person must review it.",
+    );
+    expect(next_steps[0]).toMatch(/^Nothing was compared.*enroll_face/);
+  });
+
+  const said = (matches: readonly Match[], vendorData?: string, given: Partial<SearchReport> = {}) =>
+    decideSearch(SEARCH, search(matches, given), vendorData).summary;
+
+  test("a face that was cleared by hand is told as that", () => {
+    expect(said([match({ allowlisted: true })])).toMatch(/: 1 face found that was cleared by hand\. Nearest/);
+    const { matches } = decideSearch(SEARCH, search([match({ allowlisted: true }), match({})]), undefined);
+    expect(matches.map(({ allowlisted }) => allowlisted)).toEqual([true, false]);
+  });
+
+  test("a blocklisted face is a match, possible or strong, with its similarity", () => {
+    const blocked = (similarity: number) => match({ similarity, blocklisted: true });
+    expect(said([blocked(74)])).toMatch(/: possible match with a blocklisted face \(74\): declined\./);
+    expect(said([blocked(89.96)])).toMatch(/: possible match with a blocklisted face \(89\.96\): declined\./);
+    expect(said([blocked(90)])).toMatch(/: strong match with a blocklisted face \(90\): declined\./);
+    expect(said([blocked(95), blocked(71), match({})])).toMatch(
+      /: strong match with 2 blocklisted faces \(95\); 1 possible duplicate found: declined\./,
+    );
+  });
+
+  test("the decline of a blocklisted face has its warning, also where the provider gave none", () => {
+    const tagsOf = (similarity: number, tags: readonly string[] = []) =>
+      decideSearch(
+        SEARCH,
+        search([match({ similarity, blocklisted: true })], {
+          warnings: tags.map((tag) => ({ tag, effect: "declined" })),
+        }),
+        undefined,
+      ).warnings.map(({ tag }) => tag);
+    expect(tagsOf(74)).toEqual(["POSSIBLE_FACE_IN_BLOCKLIST"]);
+    expect(tagsOf(90)).toEqual(["FACE_IN_BLOCKLIST"]);
+    expect(tagsOf(90, ["POSSIBLE_FACE_IN_BLOCKLIST"])).toEqual(["POSSIBLE_FACE_IN_BLOCKLIST"]);
+    expect(tagsOf(60)).toEqual([]);
+  });
+
+  test("the outcome is told where only the person's own record was found", () => {
+    const warnings = [{ tag: "LOW_FACE_QUALITY", effect: "review" as const }];
+    expect(said([match({ vendorData: "u1" })], "u1", { warnings })).toMatch(
+      /1 earlier record of the same person found: a person must review it\./,
+    );
   });
 
   test.each([

@@ -81,6 +81,7 @@ describe("words in backticks", () => {
     ...BANDS,
     ...SEARCH_TYPES,
     ...["isError", "retryable", "retry_after_seconds", "Next:", "similarity", "band", "id", "null"],
+    ...["allowlisted", "session_id", "date"],
     ...["retake", "review", "fraud"],
     ...TOOLS.map(({ name }) => name.replaceAll("_", "-")),
     ...["doctor", "--json", "Error [code]: what happened", "Next: what to do"],

@@ -28,7 +28,7 @@ export const listFaces = defineTool({
   hints: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: true },
   async run(page, context) {
     const provider = await need(context, "listFaces");
-    const { faces, total, nextCursor } = await provider.listFaces(page, context);
+    const { faces, total, nextCursor, place = "enrolled" } = await provider.listFaces(page, context);
     return {
       provider: provider.name,
       faces: faces.map(({ id, label, vendorData, blocklisted, enrolledAt }) => ({
@@ -40,7 +40,7 @@ export const listFaces = defineTool({
       })),
       total,
       next_cursor: nextCursor,
-      summary: `${total} ${total === 1 ? "face is" : "faces are"} enrolled; ${faces.length} shown${nextCursor === null ? "" : ", more with next_cursor"}.`,
+      summary: `${total} ${total === 1 ? "face is" : "faces are"} ${place}; ${faces.length} shown${nextCursor === null ? "" : ", more with next_cursor"}.`,
     };
   },
 });

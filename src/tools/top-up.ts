@@ -42,9 +42,9 @@ export const topUp = defineTool({
       amount_in_dollars,
       checkout_url: url,
       checkout_id: id,
-      summary: `To add ${dollars(String(amount_in_dollars))}, a person pays here: ${url} Nothing has been charged yet.`,
+      summary: `To add ${dollars(String(amount_in_dollars))}, a person pays here: ${url} The link expires in 60 minutes. Nothing has been charged yet.`,
       next_steps: [
-        "Give the user the link as it is.",
+        "Give the user the link as it is, soon: it expires in 60 minutes.",
         "After they say that they paid, call get_balance: it alone tells.",
       ],
     };

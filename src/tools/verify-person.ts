@@ -172,6 +172,7 @@ function unfinished(
     next_steps: [`${next} ${byItself({ noun, alone })}`],
     reference: null,
     images: [],
+    detected_faces: null,
     raw: null,
   };
 }

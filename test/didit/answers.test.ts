@@ -132,7 +132,14 @@ test("matches are read in both shapes, nearest first", async () => {
     warnings: [],
     matches: [
       { ...found, session_id: null, biometric_template_id: "t-1", similarity_percentage: 71, is_blocklisted: true },
-      { ...found, user_details: { full_name: "Jane Doe" }, vendor_data: "u-1", status: "Approved", source: "session" },
+      {
+        ...found,
+        user_details: { full_name: "Jane Doe" },
+        vendor_data: "u-1",
+        status: "Approved",
+        source: "session",
+        verification_date: "2025-06-10T10:30:00Z",
+      },
       {
         similarity: 99.5,
         user_details: { name: "Elena Martinez", document_number: "***456" },
@@ -141,10 +148,20 @@ test("matches are read in both shapes, nearest first", async () => {
       },
     ],
   });
-  const none = { label: null, vendorData: null, blocklisted: false, allowlisted: false, status: null };
+  const noted = { sessionId: null, date: null };
+  const none = { ...noted, label: null, vendorData: null, blocklisted: false, allowlisted: false, status: null };
   expect(report.matches).toEqual([
-    { ...none, id: null, similarity: 99.5, label: "Elena Martinez", allowlisted: true },
-    { ...none, id: "s-1", similarity: 80, label: "Jane Doe", vendorData: "u-1", status: "Approved" },
+    { ...none, id: null, similarity: 99.5, sessionId: null, label: "Elena Martinez", allowlisted: true },
+    {
+      ...none,
+      id: "s-1",
+      similarity: 80,
+      label: "Jane Doe",
+      vendorData: "u-1",
+      status: "Approved",
+      sessionId: "s-1",
+      date: "2025-06-10T10:30:00Z",
+    },
     { ...none, id: "t-1", similarity: 71, blocklisted: true },
   ]);
   expect(report).toMatchObject({ totalMatches: 12, score: 99.5, threshold: null });
@@ -166,6 +183,53 @@ test("what others wrote is cleaned in the result, and compared and kept in raw a
   expect(result.outcome).toBe("review");
   expect(decideSearch(subject, report, "u1(x)").outcome).toBe("review");
   expect(decideSearch(subject, report, evil).outcome).toBe("approved");
+});
+
+test("faces are told with box, quality and luminance, the largest first", async () => {
+  const small = { bbox: [100, 120, 420, 540], confidence: 0.81 };
+  const large = { bbox: [661, 728, 1688, 2188], confidence: 0.73, age: "27.6" };
+  const box = (left: number, top: number, right: number, bottom: number) => ({ left, top, right, bottom });
+  const none = { quality: null, luminance: null };
+  const block = { ...approved, user_image: { entities: [small, large] }, face_quality: 84.21, face_luminance: 50.33 };
+  expect((await ask({ liveness: block })).faces).toEqual([
+    { image: "user", box: box(661, 728, 1688, 2188), quality: 84.21, luminance: 50.33 },
+    { image: "user", box: box(100, 120, 420, 540), ...none },
+  ]);
+  const searched = await search({ status: "Approved", matches: [], user_image: { entities: [small] } });
+  expect(searched.faces).toEqual([{ image: "user", box: box(100, 120, 420, 540), ...none }]);
+  const { api, provider } = await setUp();
+  api.next({
+    status: 200,
+    body: { face_match: { ...approved, user_image: { entities: [small] }, ref_image: { entities: [large] } } },
+  });
+  const image = await photo();
+  expect((await provider.matchFaces(image, image, calm)).faces?.map(({ image, box }) => [image, box?.left])).toEqual([
+    ["user", 100],
+    ["reference", 661],
+  ]);
+});
+
+test.each<[string, object, unknown]>([
+  ["nothing", {}, undefined],
+  ["null", { user_image: null, face_quality: null }, undefined],
+  ["no face", { user_image: { entities: [] } }, []],
+  ["words for a list", { user_image: { entities: "one" } }, undefined],
+  ["a quality without a box", { face_quality: 20 }, [{ box: null, quality: 20, luminance: null }]],
+  ["a quality that is none", { user_image: { entities: [{}] }, face_quality: "good" }, [{ box: null, quality: null }]],
+  ["a quality above 100", { user_image: { entities: [{}] }, face_quality: 1e9 }, [{ box: null, quality: null }]],
+  ["a box of words", { user_image: { entities: [{ bbox: ["a", 1, 2, 3] }] } }, [{ box: null }]],
+  ["a box of three", { user_image: { entities: [{ bbox: [1, 2, 3] }] } }, [{ box: null }]],
+  ["a face that is none", { user_image: { entities: [7, null] } }, [{ box: null }, { box: null }]],
+])("what is told of faces decides nothing: %s", async (_what, given, faces) => {
+  const report = await ask({ liveness: { ...approved, ...given } });
+  expect(report.verdict).toBe("approved");
+  if (faces === undefined) expect(report.faces).toBeUndefined();
+  else expect(report.faces).toMatchObject(faces as object[]);
+});
+
+test("of a crowd no more than 50 faces are told", async () => {
+  const entities = Array.from({ length: 2000 }, () => ({ bbox: [0, 0, 1, 1] }));
+  expect((await ask({ liveness: { ...approved, user_image: { entities } } })).faces).toHaveLength(50);
 });
 
 test.each<[string, unknown]>([

@@ -56,6 +56,7 @@ describe.each(ERAS)("the face blocklist of Didit, $era", ({ connect }) => {
       total: 1,
       next_cursor: null,
     });
+    expect(listed.text).toContain("1 face is on Didit's face blocklist, which declines them; 1 shown.");
     const removed = await server.call("remove_face", { face_id });
     expect(removed.structuredContent).toMatchObject({ removed: true, erased: false });
     expect(removed.text).toContain("whether Didit keeps the image elsewhere is not known");
@@ -103,6 +104,7 @@ describe.each(ERAS)("the face blocklist of Didit, $era", ({ connect }) => {
     const image_path = await photo("ann.jpg", noise(64).jpeg());
     const answer = await server.call("enroll_face", { image_path, label: "Ann" });
     expect(answer.text).toMatch(/^Error \[unsupported\]: .*approved checks fill its index\.\nNext: .*save true/);
+    expect(answer.text).not.toMatch(/block/i); // nobody is to be blocked for want of another way
     expect(api.received).toEqual([]);
   });
 

@@ -156,6 +156,7 @@ describe("the summary", () => {
     expect(judge({ verify_score: 0.93, hack_score: 0.02 }).summary).toBe(
       "Liveness data against the selfie by Linkface: approved (score 93 of 100; declines below 70, the provider's default). " +
         "The hack score is 0.02 of 1 (from 0.5 for review, above 0.98 an attack). " +
+        "Of several faces in the selfie the largest is compared. " +
         "For scores from 90 Linkface publishes one false accept in 1,000,000.",
     );
     expect(judge({ verify_score: 0.93 }).summary).toContain("There is no hack score.");

@@ -4,12 +4,15 @@ import { LINKFACE_ID, LINKFACE_SECRET, linkfaceError } from "../support/stand-in
 import type { Answer } from "../support/stand-in.ts";
 import { calm, LIVENESS_DATA, photo, refusal, setUp, told } from "./setting.ts";
 
+/** What may be said of a reason, other than that it is quoted. */
+const withoutQuote = (text: string) => text.replace(/ Linkface gives as its reason: "[^"]*"\./, "");
+
 async function refused(answer: Answer) {
   const { api, provider } = await setUp();
   api.always(answer);
   const error = await refusal(provider.verifyLivenessSelfie({ image: await photo() }, { bytes: LIVENESS_DATA }, calm));
   expect(api.received).toHaveLength(1);
-  expect(told(error)).not.toMatch(/SECRET-PROSE|TID8bf/);
+  expect(withoutQuote(told(error))).not.toMatch(/SECRET-PROSE|TID8bf/);
   return error;
 }
 
@@ -131,6 +134,41 @@ describe("what is not documented is read by its HTTP status", () => {
 
   test("a documented code is believed under another status", async () => {
     expect(await refused(linkfaceError(400, "RATE_LIMIT_EXCEEDED"))).toMatchObject({ code: "rate_limited" });
+  });
+});
+
+describe("Linkface's own reason", () => {
+  const reasoned = async (status: number, code: string, reason: unknown) => {
+    const { api, provider } = await setUp();
+    api.always(linkfaceError(status, code, { reason }));
+    return told(await refusal(provider.verifyLivenessSelfie({ id: "IMG" }, { id: "LD" }, calm)));
+  };
+
+  const REFUSED = [400, "INVALID_ARGUMENT"] as const;
+
+  test("is quoted where it tells what was wrong", async () => {
+    expect(await reasoned(...REFUSED, "selfie_file\nis empty")).toContain(
+      ' Linkface gives as its reason: "selfie_file is empty".',
+    );
+    for (const none of [undefined, "  ", { a: 1 }])
+      expect(await reasoned(...REFUSED, none)).not.toContain("its reason");
+  });
+
+  test("is a short quotation without credentials, addresses or what could be read as an order", async () => {
+    const text = await reasoned(
+      ...REFUSED,
+      `"${LINKFACE_ID}" \u202e **see** [x](https://a.example/) ${"y".repeat(500)}`,
+    );
+    expect(text).not.toMatch(/https|a\.example|\u202e|[*[\]]/);
+    expect(text).not.toContain(LINKFACE_ID);
+    const cut = await reasoned(...REFUSED, `${"y".repeat(110)} ${LINKFACE_SECRET}`);
+    expect(cut).not.toContain(LINKFACE_SECRET.slice(0, 6));
+    expect(text.length).toBeLessThan(400);
+  });
+
+  test("of other codes stays in the log", async () => {
+    expect(await reasoned(401, "KEY_EXPIRED", "SECRET-PROSE")).not.toContain("SECRET-PROSE");
+    expect(await reasoned(403, "NO_PERMISSION", "SECRET-PROSE")).not.toContain("SECRET-PROSE");
   });
 });
 

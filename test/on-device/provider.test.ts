@@ -156,7 +156,14 @@ describe("face search", () => {
 
   test("of an empty gallery finds nobody", async () => {
     const report = await provider.searchFace(await imageOf(photos.womanA), calm);
-    expect(report).toMatchObject({ verdict: "approved", score: null, threshold: 70, matches: [], totalMatches: 0 });
+    expect(report).toMatchObject({
+      verdict: "approved",
+      score: null,
+      threshold: 70,
+      matches: [],
+      totalMatches: 0,
+      isEmpty: true,
+    });
   });
 
   test("finds the same woman on another day, and nobody else", async () => {
@@ -175,6 +182,7 @@ describe("face search", () => {
         blocklisted: false,
         allowlisted: false,
         status: null,
+        date: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
       },
     ]);
     expect(report.warnings).toEqual([{ tag: "DUPLICATED_FACE", effect: "approved" }]);

@@ -50,6 +50,14 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
       reference: expect.any(String),
       images: [{ name: "image", mime: "image/jpeg", width: 320, height: 240 }],
     });
+    expect(answer.structuredContent).toMatchObject({
+      detected_faces: [
+        { image: "user", box: { left: 661, top: 728, right: 1688, bottom: 2188 }, quality: 84.21, luminance: 50.33 },
+      ],
+    });
+    expect(answer.text).toContain(
+      "Faces found (1):\n- user image: 1027 x 1460 pixels at 661, 728; quality 84.2 of 100; luminance 50.3 of 100",
+    );
   });
 
   test.each([
@@ -116,6 +124,20 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
     const search = await server.call("search_face", { image_path: selfie, search_type: "blocklisted_or_approved" });
     expect(search.structuredContent).toMatchObject({ check: "face_search", matches: expect.any(Array) });
     expect(didit.received.at(-1)).toMatchObject({ fields: { search_type: "blocklisted_or_approved" }, faults: [] });
+  });
+
+  test("a match is told with its person, session and date, as quotations", async () => {
+    const match = { session_id: "s-1", similarity_percentage: 87.4, vendor_data: "user-9", is_allowlisted: true };
+    const matches = [{ ...match, verification_date: "2025-11-20T09:15:00Z" }];
+    didit.next({ status: 200, body: { face_search: { status: "Approved", total_matches: 1, matches } } });
+    const { structuredContent, text } = await server.call("search_face", { image_path: selfie });
+    expect(structuredContent).toMatchObject({
+      outcome: "approved",
+      matches: [{ vendor_data: "user-9", session_id: "s-1", date: "2025-11-20T09:15:00Z", allowlisted: true }],
+    });
+    expect(text).toContain(
+      '- 87.4 of 100 (possible, cleared by hand): no label, session "s-1", vendor data "user-9", of 2025-11-20T09:15:00Z',
+    );
   });
 
   test("a spoof is declined in our words, with the provider's own as data only", async () => {

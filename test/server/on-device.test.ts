@@ -47,6 +47,12 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
     expect(two.structuredContent?.["score"]).toBeLessThan(30);
   });
 
+  test("in an empty gallery nothing is compared, and nobody approved", async () => {
+    const { structuredContent, text } = await server.call("search_face", { image_path: photos.womanB });
+    expect(structuredContent).toMatchObject({ outcome: "review", matches: [], total_matches: 0 });
+    expect(text).toMatch(/nothing was compared, since the gallery is empty/);
+  });
+
   test("another face of a group is found by match and search, which say so; and not when they are not to", async () => {
     const args = { user_image_path: photos.womanB, reference_image_path: photos.group };
     const { structuredContent, text } = await server.call("match_faces", args);
@@ -118,7 +124,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
         outcome: "review", // the liveness of the device is never more
         steps: [
           { check: "liveness", outcome: "review" },
-          { check: "face_search", outcome: "approved", total_matches: 0 },
+          { check: "face_search", outcome: "review", total_matches: 0 }, // in an empty gallery
           { check: "face_match", outcome: "approved", score: expect.any(Number) },
         ],
         images: [{ name: "selfie" }, { name: "reference_image" }],

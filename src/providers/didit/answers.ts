@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { Match, Report, SearchReport } from "../../provider.ts";
+import type { DetectedFace, Match, Report, SearchReport } from "../../provider.ts";
 import { clean } from "../../untrusted.ts";
 import { type Outcome, type Warning, worst } from "../../warnings.ts";
 
@@ -40,7 +40,32 @@ const warnings = z
   .nullish()
   .transform((found) => found ?? []);
 
-const finding = z.object({ status, score: percent.nullish(), warnings });
+// What is told of faces decides nothing: where it is not understood, it is not known.
+const level = percent.nullable().catch(null);
+const box = z
+  .tuple([z.number(), z.number(), z.number(), z.number()])
+  .transform(([left, top, right, bottom]) => ({ left, top, right, bottom }))
+  .nullable()
+  .catch(null);
+const face = z.object({ bbox: box }).catch({ bbox: null });
+/** More are counted by nobody. */
+const MAX_FACES = 50;
+const image = z
+  .object({
+    entities: z.array(z.unknown()).transform((found) => found.slice(0, MAX_FACES).map((it) => face.parse(it))),
+  })
+  .nullable()
+  .catch(null);
+
+const finding = z.object({
+  status,
+  score: percent.nullish(),
+  warnings,
+  user_image: image,
+  ref_image: image,
+  face_quality: level,
+  face_luminance: level,
+});
 
 const requestId = z
   .string()
@@ -48,6 +73,11 @@ const requestId = z
   .nullable()
   .catch(null);
 
+const date = z
+  .string()
+  .regex(/^\d{4}-\d\d-\d\d(T[\d:.]{5,15}(Z|[+-]\d\d:\d\d)?)?$/)
+  .nullable()
+  .catch(null);
 const untouched = z.string().nullable().catch(null);
 const textOrNull = untouched.transform((text) => (text === null ? null : clean(text) || null));
 const flag = z
@@ -67,6 +97,7 @@ const match = z
     is_blocklisted: flag,
     is_allowlisted: flag,
     status: textOrNull,
+    verification_date: date,
   })
   .transform((it, context): Match => {
     const similarity = it.similarity_percentage ?? it.similarity;
@@ -82,10 +113,18 @@ const match = z
       blocklisted: it.is_blocklisted,
       allowlisted: it.is_allowlisted,
       status: it.status,
+      sessionId: it.session_id,
+      date: it.verification_date,
     };
   });
 
-const search = z.object({ status, total_matches: z.int().min(0).nullish(), matches: z.array(match), warnings });
+const search = z.object({
+  status,
+  total_matches: z.int().min(0).nullish(),
+  matches: z.array(match),
+  warnings,
+  user_image: image,
+});
 
 export const LivenessAnswer = z.object({ request_id: requestId, liveness: finding });
 export const MatchAnswer = z.object({ request_id: requestId, face_match: finding });
@@ -94,7 +133,41 @@ export const SearchAnswer = z.object({ request_id: requestId, face_search: searc
 type Context = Pick<Report, "threshold" | "reference" | "raw">;
 
 export function toReport(found: z.infer<typeof finding>, context: Context): Report {
-  return { verdict: VERDICT[found.status], score: found.score ?? null, warnings: found.warnings, ...context };
+  return {
+    verdict: VERDICT[found.status],
+    score: found.score ?? null,
+    warnings: found.warnings,
+    ...facesOf(found),
+    ...context,
+  };
+}
+
+type Told = Partial<Pick<z.infer<typeof finding>, "user_image" | "ref_image" | "face_quality" | "face_luminance">>;
+
+/** Quality and luminance are those of the face that was judged, the largest. */
+function facesOf({ user_image, ref_image, face_quality = null, face_luminance = null }: Told): Pick<Report, "faces"> {
+  const isMeasured = face_quality !== null || face_luminance !== null;
+  if (!user_image && !ref_image && !isMeasured) return {};
+  const unseen = isMeasured && !user_image?.entities.length ? [{ bbox: null }] : [];
+  const users = largestFirst([...(user_image?.entities ?? []), ...unseen]).map(
+    ({ bbox }, at): DetectedFace => ({
+      image: "user",
+      box: bbox,
+      quality: at === 0 ? face_quality : null,
+      luminance: at === 0 ? face_luminance : null,
+    }),
+  );
+  const references = largestFirst(ref_image?.entities ?? []).map(
+    ({ bbox }): DetectedFace => ({ image: "reference", box: bbox, quality: null, luminance: null }),
+  );
+  return { faces: [...users, ...references] };
+}
+
+type Entity = z.infer<typeof face>;
+
+function largestFirst(entities: readonly Entity[]): Entity[] {
+  const areaOf = ({ bbox }: Entity) => (bbox === null ? 0 : (bbox.right - bbox.left) * (bbox.bottom - bbox.top));
+  return entities.toSorted((a, b) => areaOf(b) - areaOf(a));
 }
 
 export function toSearchReport(found: z.infer<typeof search>, context: Context): SearchReport {
@@ -109,6 +182,7 @@ export function toSearchReport(found: z.infer<typeof search>, context: Context):
     warnings: found.warnings,
     matches,
     totalMatches,
+    ...facesOf(found),
     ...context,
   };
 }

@@ -71,7 +71,7 @@ export function faceBlocklist(http: HttpClient) {
           "unsupported",
           "Didit has no call that only enrolls a face: approved checks fill its index.",
           {
-            next: "Call check_liveness or search_face with save true, which enrolls the face; or enroll_face with blocklisted true, which blocks it.",
+            next: "Call check_liveness or search_face with save true: Didit then knows the face in later searches.",
           },
         );
       }
@@ -110,6 +110,7 @@ export function faceBlocklist(http: HttpClient) {
           enrolledAt: created_at,
         })),
         total: data.count ?? data.results.length,
+        place: "on Didit's face blocklist, which declines them",
         nextCursor: queryOf(data.next),
       };
     },

@@ -61,7 +61,7 @@ export function toReport(
     threshold,
     passesAtThreshold: true,
     warnings: [...warningsOf(hack_score), ...(isOther ? [warn("LOW_FACE_MATCH_SIMILARITY", "declined")] : [])],
-    note: `${describeHack(hack_score)} ${describeFalseAccepts(score)}`,
+    note: `${describeHack(hack_score)} Of several faces in the selfie the largest is compared. ${describeFalseAccepts(score)}`,
     reference: request_id,
     raw,
   };

@@ -4,7 +4,7 @@ import type { FormPart } from "../http/form.ts";
 import { httpClient, type ProxySettings } from "../http.ts";
 import { LivenessSelfieAnswer, SAME_PERSON_FROM, toReport } from "./answers.ts";
 import { checkLivenessData } from "./liveness-data.ts";
-import { LINKFACE_REFUSALS } from "./refusals.ts";
+import { linkfaceRefusals } from "./refusals.ts";
 
 const BASE_URL = "https://cloudapi.linkface.cn";
 
@@ -28,7 +28,7 @@ export function linkface({ apiId, apiSecret, baseUrl = BASE_URL, timeoutMs, prox
     secrets: [apiId, apiSecret],
     timeoutMs,
     proxy,
-    refusals: LINKFACE_REFUSALS,
+    refusals: linkfaceRefusals([apiId, apiSecret]),
   });
 
   return {

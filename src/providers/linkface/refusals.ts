@@ -1,8 +1,10 @@
 import * as z from "zod";
+import { plain, quoted } from "../../untrusted.ts";
+import { excerpt } from "../http/faults.ts";
 import type { Refusal, Refusals } from "../http.ts";
 
 /** Prose in which field names are looked for. */
-const MAX_REASON_CHARS = 1000;
+const MAX_SEARCHED_CHARS = 1000;
 
 const ErrorBody = z.object({
   status: z.string().catch(""),
@@ -10,7 +12,7 @@ const ErrorBody = z.object({
   image: z.string().catch(""),
   reason: z
     .string()
-    .transform((prose) => prose.slice(0, MAX_REASON_CHARS))
+    .transform((prose) => prose.slice(0, MAX_SEARCHED_CHARS))
     .catch(""),
 });
 type ErrorBody = z.infer<typeof ErrorBody>;
@@ -212,16 +214,29 @@ const BY_STATUS = new Map<number, Refusal>([
   [500, { code: "unavailable", message: "Linkface failed to make the check (HTTP 500); nothing was decided." }],
 ]);
 
-/** What Linkface means by a status; the rest is as everywhere. */
-export const LINKFACE_REFUSALS: Refusals = Object.fromEntries(
-  [...BY_STATUS].map(([status, fallback]) => [
-    status,
-    (body: unknown) => {
-      const said = ErrorBody.safeParse(body).data ?? NO_BODY;
-      return CODES.get(said.status)?.(inputOf(said)) ?? fallback;
-    },
-  ]),
-);
+/** What Linkface means by a status; the rest is as everywhere. None of `secrets` is in what is quoted. */
+export function linkfaceRefusals(secrets: readonly string[]): Refusals {
+  const refuse = (body: unknown, fallback: Refusal): Refusal => {
+    const said = ErrorBody.safeParse(body).data ?? NO_BODY;
+    const refusal = CODES.get(said.status)?.(inputOf(said)) ?? fallback;
+    if (said.status !== REASONED) return refusal;
+    return { ...refusal, message: `${refusal.message}${quote(excerpt(said.reason, secrets))}` };
+  };
+  return Object.fromEntries(
+    [...BY_STATUS].map(([status, fallback]) => [status, (body: unknown) => refuse(body, fallback)]),
+  );
+}
+
+/** The code whose reason says what nothing else does: which argument was wrong, and how. */
+const REASONED = "INVALID_ARGUMENT";
+const MAX_REASON_CHARS = 120;
+
+/** Somebody else's words, as a quotation: no address, no markup. */
+function quote(reason: string): string {
+  const words = reason.replace(/\S*:\/\/\S*/g, " ").replace(/[^\p{L}\p{N}\s.,:;()_'/-]+/gu, " ");
+  const text = plain(words, MAX_REASON_CHARS);
+  return text === "" ? "" : ` Linkface gives as its reason: ${quoted(text, MAX_REASON_CHARS)}.`;
+}
 
 /** Which input is meant: `image` names its field, `reason` is prose, where our own field names are looked for. */
 function inputOf({ image, reason }: ErrorBody): Input {

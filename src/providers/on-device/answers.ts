@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { DetectedFace } from "../../provider.ts";
 import { about, type Outcome } from "../../warnings.ts";
 import type { Neighbour } from "./gallery/gallery.ts";
 import { versionOf } from "./models.ts";
@@ -96,6 +97,17 @@ export function searchBlock(
   };
 }
 
+/** The same for `detected_faces`. */
+export function facesOf(image: DetectedFace["image"], reading: Reading): DetectedFace[] {
+  const { main } = reading;
+  return imageBlock(reading).entities.map(({ bbox: [left, top, right, bottom] }, at) => ({
+    image,
+    box: { left, top, right, bottom },
+    quality: at === 0 && main !== null ? qualityOf(main.norm) : null,
+    luminance: at === 0 && main !== null ? round(main.luminance, 2) : null,
+  }));
+}
+
 /** What was measured of one image, for whoever wants to know why; `face`: the one that was judged. */
 export function measured(reading: Reading, face = reading.main) {
   return {
@@ -141,7 +153,7 @@ export function bboxOf({ left, top, right, bottom }: Box, { width, height }: { w
     Math.max(0, Math.round(top)),
     Math.min(width, Math.round(right)),
     Math.min(height, Math.round(bottom)),
-  ];
+  ] as const;
 }
 
 function warningBlock({ tag, severity, image, detail }: Remark, feature: "LIVENESS" | "FACEMATCH") {

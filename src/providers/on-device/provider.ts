@@ -11,7 +11,7 @@ import {
   SIMILARITY,
 } from "../../provider.ts";
 import { about } from "../../warnings.ts";
-import { bboxOf, envelope, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
+import { bboxOf, envelope, facesOf, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
 import { stopIfCancelled } from "./cancelled.ts";
 import { compareFaces, type Judgement, judgeMatch } from "./compare.ts";
 import { type EngineOptions, startEngine } from "./engine.ts";
@@ -82,7 +82,17 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
         },
       };
       const note = sentences([foundHow(reading), ...notes]);
-      return { verdict, score, threshold, warnings: toWarnings(remarks), ...note, reference: raw.request_id, raw };
+      const faces = facesOf("user", reading);
+      return {
+        verdict,
+        score,
+        threshold,
+        warnings: toWarnings(remarks),
+        ...note,
+        reference: raw.request_id,
+        faces,
+        raw,
+      };
     },
 
     async matchFaces(user: Image, reference: Image, options: CheckOptions) {
@@ -110,7 +120,17 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       };
       const how = [foundHow(userReading, " in user_image"), foundHow(referenceReading, " in reference_image")];
       const note = sentences([...how, ...notes]);
-      return { verdict, score, threshold, warnings: toWarnings(remarks), ...note, reference: raw.request_id, raw };
+      const faces = [...facesOf("user", userReading), ...facesOf("reference", referenceReading)];
+      return {
+        verdict,
+        score,
+        threshold,
+        warnings: toWarnings(remarks),
+        ...note,
+        reference: raw.request_id,
+        faces,
+        raw,
+      };
     },
 
     async searchFace(image: Image, options: SearchOptions) {
@@ -122,9 +142,10 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       const { rotate = false, signal, allFaces = false } = options;
       const faces =
         allFaces && reading.faces.length > 1 ? await engine.readEveryone(image, { rotate, signal }) : [reading.main];
+      const store = await gallery.get();
       // Without the mirror images: over many faces they gain little, for half as much time again.
       const vectors = faces.map((face) => toEmbedding(face.embedding));
-      const found = await findNeighbours(await gallery.get(), vectors, options.searchType);
+      const found = await findNeighbours(store, vectors, options.searchType);
       stopIfCancelled(options.signal);
       const { verdict, remarks: onPeople } = judgeNeighbours(found.judged, options.vendorData);
       // Where everybody was searched for, it no longer matters that there are several.
@@ -154,9 +175,11 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
         warnings: toWarnings(remarks),
         ...sentences([foundHow(reading), ...notes]),
         reference: raw.request_id,
+        faces: facesOf("user", reading),
         raw,
         matches,
         totalMatches: found.total,
+        isEmpty: found.total === 0 && (await store.count()) === 0,
       };
     },
 

@@ -88,7 +88,7 @@ function detailOf(kind: "blocklisted" | "duplicated", { id }: Neighbour) {
   };
 }
 
-export function toMatch({ id, cosine, label, vendorData, blocklisted }: Neighbour): Match {
+export function toMatch({ id, cosine, label, vendorData, blocklisted, enrolledAt }: Neighbour): Match {
   return {
     id,
     similarity: similarityOf(cosine),
@@ -97,5 +97,6 @@ export function toMatch({ id, cosine, label, vendorData, blocklisted }: Neighbou
     blocklisted,
     allowlisted: false,
     status: null,
+    date: enrolledAt,
   };
 }

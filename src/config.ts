@@ -91,7 +91,7 @@ export function readConfig(environment: Environment): Config {
       apiSecret: settings.LINKFACE_API_SECRET,
       baseUrl: settings.LINKFACE_API_BASE_URL,
     }),
-    imageFolders: Object.freeze(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders()),
+    imageFolders: Object.freeze([...new Set(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders())]),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,

@@ -239,6 +239,6 @@ async function readDimensions(bytes: Uint8Array<ArrayBuffer>): Promise<{ width: 
   }
 }
 
-function inMegabytes(bytes: number): string {
+export function inMegabytes(bytes: number): string {
   return `${bytes / 2 ** 20} MB`;
 }

@@ -15,6 +15,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(sign
 const terminal = {
   log: createLog((text) => process.stderr.write(text), secrets),
   print: (text: string) => process.stdout.write(`${text}\n`),
+  input: process.stdin,
   signal: interrupted.signal,
   readPassword: async (message: string) => {
     if (password !== undefined || !process.stdin.isTTY) return password;

@@ -32,6 +32,8 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
   [/^sessions\.ts$/, /^(errors|log|server)\.ts$/],
   [/^http\.ts$/, /^(app|errors|log|server|sessions)\.ts$|^tools\/define\.ts$/],
   [/^doctor\.ts$/, /^(app|errors)\.ts$|^tools\/get-setup\.ts$/],
+  [/^for-person\.ts$/, /^tools\/index\.ts$/],
+  [/^completion\.ts$/, /^$/],
   [/^(serve|cli|main)\.ts$/, /./],
 ];
 

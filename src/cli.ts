@@ -1,11 +1,14 @@
 import { delimiter } from "node:path";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { addAbortSignal, type Readable } from "node:stream";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
 import { type App, openApp, VERSION } from "./app.ts";
+import { completionOf, SHELLS, type Shell } from "./completion.ts";
 import { type Config, SECRET_SETTINGS, SETTINGS, type Setting } from "./config.ts";
 import { checkGallery, diagnose } from "./doctor.ts";
 import { CheckError } from "./errors.ts";
-import type { Folders } from "./image.ts";
+import { commandOf, forPerson } from "./for-person.ts";
+import { type Folders, type Image, type ImageLimits, toImage } from "./image.ts";
 import type { Log } from "./log.ts";
 import { render } from "./render.ts";
 import { serve } from "./serve.ts";
@@ -26,6 +29,8 @@ const EXIT_HELP =
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** Where an image is read that is named `-`. */
+  readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
   /** From BIOMETRICS_PASSWORD, or typed without being shown; undefined where neither is to be had. */
   readonly readPassword: (prompt: string) => Promise<string | undefined>;
@@ -47,7 +52,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 
   for (const tool of TOOLS) {
     if (tool.name === "get_setup") continue; // doctor says the same and more
-    const command = program.command(commandOf(tool)).description(tool.description);
+    const command = program.command(commandOf(tool.name)).description(forPerson(tool.description));
     command.summary(tool.title);
     if (command.name() !== kebab(tool.name)) command.alias(kebab(tool.name));
     const inputs = inputsOf(tool);
@@ -57,7 +62,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       exitCode = await callTool(tool, inputs, command, terminal);
     });
   }
-  const doctor = program.command("doctor").description("Print the setup and test it. No check is made or billed.");
+  const doctor = program
+    .command("doctor")
+    .alias("get-setup")
+    .description("Print the setup and test it. No check is made or billed.");
   withSettings(doctor.option("--json", "print the structured result alone")).action(async () => {
     exitCode = await withApp(doctor, terminal, async (app, config) =>
       tell(doctor, await diagnose(app, config, terminal.signal)),
@@ -84,9 +92,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     else if ((host ?? port ?? name) === undefined) await serve(() => configOf(server, terminal), terminal);
     else server.error("error: --port, --host and --name go with --http", { exitCode: EXIT.usage });
   });
+  program
+    .command("completion")
+    .description("Print the completion of commands and flags for a shell: source <(biometrics-mcp completion bash)")
+    .addArgument(new Argument("<shell>").choices(SHELLS))
+    .action((shell: Shell) => terminal.print(completionOf(program, shell)));
 
   function tell(command: Command, { findings, text, ok }: Awaited<ReturnType<typeof diagnose>>): number {
-    terminal.print(isJson(command) ? JSON.stringify(findings) : text);
+    terminal.print(isJson(command) ? JSON.stringify(findings) : forPerson(text));
     return ok ? EXIT.approved : EXIT.error;
   }
 
@@ -95,27 +108,75 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     return exitCode;
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) throw thrown;
-    return thrown.exitCode === 0 ? EXIT.approved : EXIT.usage;
+    if (thrown.exitCode === 0) return EXIT.approved;
+    // Commander has told it on stderr. Flags end at a "--".
+    const isForProgram = args.slice(0, args.includes("--") ? args.indexOf("--") : undefined).includes("--json");
+    if (isForProgram) {
+      const [known] = program.commands.filter((command) =>
+        [command.name(), ...command.aliases()].includes(args[0] ?? ""),
+      );
+      const next = `Run biometrics-mcp ${known === undefined ? "" : `${known.name()} `}--help.`;
+      const message = thrown.message.replace(/^error: /, "");
+      printFailure(terminal, new CheckError("invalid_input", message, { next }));
+    }
+    return EXIT.usage;
   }
+}
+
+/** As scripts read it. */
+function printFailure({ print }: Terminal, { code, message, next, retryable, retryAfterSeconds }: CheckError): void {
+  print(JSON.stringify({ error: { code, message, next, retryable, retry_after_seconds: retryAfterSeconds } }));
 }
 
 async function callTool(tool: Tool, inputs: readonly Input[], command: Command, terminal: Terminal): Promise<number> {
   const options = command.opts<Record<string, unknown>>();
-  const required = inputs.filter(({ isRequired }) => isRequired);
   const positional: readonly unknown[] = command.processedArgs;
+  const inOrder = inputs.filter(isInOrder);
   const given = inputs
-    .map((input) => [input.name, input.isRequired ? positional[required.indexOf(input)] : options[camel(input.flag)]])
+    .map((input) => [input.name, positional[inOrder.indexOf(input)] ?? options[camel(input.flag)]])
     .filter(([, value]) => value !== undefined);
   return withApp(command, terminal, async (app) => {
-    const context = { ...app, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
+    const loadImage = fromInputToo(app, terminal);
+    const context = { ...app, loadImage, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
     for (const name of tool.secrets) {
       const secret = await terminal.readPassword(`${name} (empty: a strong one is made)`);
       if (secret !== undefined) given.push([name, secret]);
     }
     const result = await tool.call(Object.fromEntries(given), context);
-    terminal.print(isJson(command) ? JSON.stringify(result) : render(result));
+    terminal.print(isJson(command) ? JSON.stringify(result) : forPerson(render(result)));
     return EXIT[outcomeOf(result) ?? "approved"];
   });
+}
+
+/** The images of one command, of which one may come over standard input, under the name of `-`. */
+function fromInputToo({ loadImage }: App, { input, signal }: Terminal): App["loadImage"] {
+  let isRead = false;
+  return async (path, limits) => {
+    if (path !== "-") return loadImage(path, limits);
+    if (isRead) throw new CheckError("invalid_input", "Only one image can be read from standard input.");
+    isRead = true;
+    return readImage(input, limits, signal);
+  };
+}
+
+/** The same checks as of a file. Reading ends at the byte that is one too many. */
+async function readImage(input: Terminal["input"], limits: ImageLimits, signal: AbortSignal): Promise<Image> {
+  const options = {
+    next: "Pipe an image into the command, or give its path: biometrics-mcp check-liveness - < selfie.jpg",
+  };
+  const rejected = (why: string) => new CheckError("image_rejected", why, options);
+  if (input.isTTY === true) throw rejected("Standard input is a terminal, not an image.");
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of addAbortSignal(signal, input) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > limits.maxBytes) {
+      throw rejected(`The image on standard input is too large; the limit is ${limits.maxBytes / 2 ** 20} MB.`);
+    }
+    chunks.push(chunk);
+  }
+  if (bytes === 0) throw rejected("Standard input is empty.");
+  return toImage(new Uint8Array(Buffer.concat(chunks)), limits);
 }
 
 function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefined {
@@ -149,14 +210,10 @@ async function withApp(
     return await work(app, config);
   } catch (thrown) {
     const error = CheckError.from(thrown);
-    const { code, message, next, retryable, retryAfterSeconds } = error;
-    terminal.log(error.toText());
+    terminal.log(forPerson(error.toText()));
     if (error.cause !== undefined) terminal.log("Detail", error.cause);
-    if (isJson(command)) {
-      const failure = { code, message, next, retryable, retry_after_seconds: retryAfterSeconds };
-      terminal.print(JSON.stringify({ error: failure }));
-    }
-    return code === "invalid_input" || (code === "setup" && app === undefined) ? EXIT.usage : EXIT.error;
+    if (isJson(command)) printFailure(terminal, error);
+    return error.code === "invalid_input" || (error.code === "setup" && app === undefined) ? EXIT.usage : EXIT.error;
   } finally {
     await app?.close();
   }
@@ -172,9 +229,16 @@ interface Input {
   readonly choices: readonly string[] | undefined;
   readonly description: string;
   readonly isRequired: boolean;
+  /** What it is when it is left out. */
+  readonly default: unknown;
 }
 
-/** Flags whose name differs from the argument's. */
+/** Given in its order though it may be left out; its flag works as well. */
+const OPTIONAL_IN_ORDER = ["reference_image_path"];
+
+const isInOrder = ({ name, isRequired }: Input) => isRequired || OPTIONAL_IN_ORDER.includes(name);
+
+/** Short names of flags, beside those of the arguments. */
 const SHORT_NAMES: Readonly<Record<string, string>> = { decline_threshold: "threshold" };
 
 const inputSchema = z.object({
@@ -185,6 +249,7 @@ const inputSchema = z.object({
       type: z.enum(["string", "number", "integer", "boolean"]),
       enum: z.array(z.string()).optional(),
       description: z.string().default(""),
+      default: z.unknown().optional(),
     }),
   ),
 });
@@ -192,32 +257,42 @@ const inputSchema = z.object({
 function inputsOf({ input, secrets }: Tool): Input[] {
   const { required, properties } = inputSchema.parse(z.toJSONSchema(input, { io: "input" }));
   const shown = Object.entries(properties).filter(([name]) => !secrets.includes(name));
-  return shown.map(([name, { type, enum: choices, description }]) => ({
+  return shown.map(([name, { enum: choices, description, ...rest }]) => ({
+    ...rest,
     name,
     flag: SHORT_NAMES[name] ?? kebab(name),
-    type,
     choices,
-    description,
+    description: forPerson(description),
+    default: rest.default,
     isRequired: required.includes(name),
   }));
 }
 
 /** What a tool requires is given in its order, the rest by flags. */
-function declare(command: Command, { flag, type, choices, description, isRequired }: Input): void {
-  if (isRequired) {
-    if (type === "string") command.argument(`<${flag}>`, description);
-    else command.argument(`<${flag}>`, description, toNumber);
-    return;
+function declare(command: Command, input: Input): void {
+  const { name, flag, type, choices, description, isRequired } = input;
+  if (isInOrder(input)) {
+    const argument = isRequired ? `<${flag}>` : `[${flag}]`;
+    if (type === "string") command.argument(argument, description);
+    else command.argument(argument, description, toNumber);
+    if (isRequired) return;
   }
   if (type === "boolean") {
+    if (input.default === true) {
+      command.option(`--no-${flag}`, `do not ${description}`);
+      return;
+    }
     command.option(`--${flag}`, description);
     // Three states: yes, no, and what the operator has set.
     if (flag === "save") command.option(`--no-${flag}`, "the provider keeps nothing");
     return;
   }
-  const option = new Option(`--${flag} <${type === "string" ? "text" : "number"}>`, description);
+  // Commander suggests, and calls the value by, the last of two.
+  const flags = flag === kebab(name) ? `--${flag}` : `--${kebab(name)}, --${flag}`;
+  const option = new Option(`${flags} <${type === "string" ? "text" : "number"}>`, description);
   if (choices !== undefined) option.choices(choices);
   if (type !== "string") option.argParser(toNumber);
+  if (isInOrder(input)) option.hideHelp();
   command.addOption(option);
 }
 
@@ -272,11 +347,6 @@ function configOf(command: Command, { configure }: Terminal): Config {
       flags[name] = typeof value === "string" ? value : value.join(delimiter);
   }
   return configure(flags);
-}
-
-/** check_liveness is check-liveness, and get_balance, which nobody says in a terminal, balance. */
-function commandOf({ name }: Tool): string {
-  return kebab(name.replace(/^get_/, ""));
 }
 
 function kebab(name: string): string {

@@ -99,7 +99,7 @@ export function readConfig(environment: Environment): Config {
       liveness: settings.BIOMETRICS_LIVENESS_THRESHOLD,
       match: settings.BIOMETRICS_MATCH_THRESHOLD,
     }),
-    imageFolders: Object.freeze(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders()),
+    imageFolders: Object.freeze([...new Set(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders())]),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,

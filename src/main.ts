@@ -34,6 +34,7 @@ const terminal = {
     process.stdout.write(`${text}\n`, (error) => {
       if (error) exitCode ??= 1; // a result that nobody got is no approval
     }),
+  input: process.stdin,
   signal: interrupted.signal,
   readPassword: async (message: string) => {
     if (password !== undefined || !process.stdin.isTTY) return password;

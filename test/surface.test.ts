@@ -42,6 +42,8 @@ const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
     /^(app|config|data-folder|errors)\.ts$|^tools\/get-setup\.ts$|^providers\/on-device\/(gallery\/(inspect|open)|models)\.ts$/,
   ],
   [/^start\.ts$/, /^main\.ts$/],
+  [/^for-person\.ts$/, /^tools\/index\.ts$/],
+  [/^completion\.ts$/, /^$/],
   [/^(serve|cli|main)\.ts$/, /./],
 ];
 

@@ -1,8 +1,9 @@
-import { execFile } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { execFile, spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { forPerson } from "../../src/for-person.ts";
 import { TOOLS } from "../../src/tools/index.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
@@ -24,13 +25,19 @@ interface Finished {
   readonly err: string;
 }
 
-function biometrics(args: readonly string[], env: Record<string, string> = {}): Promise<Finished> {
+function biometrics(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  input: string | Uint8Array = "",
+): Promise<Finished> {
   const given = { DIDIT_API_KEY: API_KEY, DIDIT_API_BASE_URL: didit.url, ...env };
   const options = { env: cleanEnvironment(home, given), cwd: home };
   return new Promise((done) => {
-    execFile(process.execPath, [MAIN, ...args], options, (error, out, err) => {
+    const child = execFile(process.execPath, [MAIN, ...args], options, (error, out, err) => {
       done({ code: error === null ? 0 : Number(error.code ?? -1), out, err });
     });
+    child.stdin?.on("error", () => {}); // a program that has read enough closes it
+    child.stdin?.end(input);
   });
 }
 
@@ -97,7 +104,7 @@ describe("exit codes", () => {
 
 test("flags become arguments, settings become flags", async () => {
   const flags = [
-    "--threshold",
+    "--decline-threshold",
     "80",
     "--rotate",
     "--no-save",
@@ -140,14 +147,14 @@ test("a path on the command line may lie anywhere", async () => {
 test.each(TOOLS.filter(({ name }) => name !== "get_setup"))("$name has a help", async ({ name, description }) => {
   const { code, out } = await biometrics([name.replaceAll("_", "-"), "--help"]);
   expect(code).toBe(0);
-  expect(out.replace(/\s+/g, " ")).toContain(description);
+  expect(out.replace(/\s+/g, " ")).toContain(forPerson(description));
   expect(out).toMatch(/Exit code: 0 approved/);
 });
 
 test("the help lists every command", async () => {
   const { out } = await biometrics(["--help"]);
   for (const { name } of TOOLS) if (name !== "get_setup") expect(out).toContain(name.replaceAll("_", "-"));
-  for (const name of ["doctor", "serve"]) expect(out).toContain(name);
+  for (const name of ["doctor|get-setup", "serve", "completion"]) expect(out).toContain(name);
 });
 
 test("the doctor finds what is wrong, and bills nothing", async () => {
@@ -158,4 +165,157 @@ test("the doctor finds what is wrong, and bills nothing", async () => {
   expect(paths.at(-1)).toBe("/v3/billing/balance/");
   const ill = await biometrics(["doctor", "--image-dirs", join(home, "none")], { DIDIT_API_KEY: "another-key" });
   expect(ill).toMatchObject({ code: 1, out: expect.stringMatching(/FAULT folder .*none: .*\nFAULT provider didit: /) });
+});
+
+test.each([
+  [["chek-liveness", "x.jpg", "--json"], /^unknown command 'chek-liveness'/, "Run biometrics-mcp --help."],
+  [["search-face", "--json"], /^missing required argument 'image-path'/, "Run biometrics-mcp search-face --help."],
+  [["get-balance", "--json", "--treshold"], /^unknown option/, "Run biometrics-mcp balance --help."],
+  [["check-liveness", "x.jpg", "--threshold", "high", "--json"], /must be a number/, undefined],
+])("with --json a wrong usage prints JSON too: %j", async (args, message, next) => {
+  const { code, out, err } = await biometrics(args);
+  expect(code).toBe(2);
+  const { error } = JSON.parse(out);
+  expect(error).toMatchObject({ code: "invalid_input", message: expect.stringMatching(message), retryable: false });
+  if (next !== undefined) expect(error.next).toBe(next);
+  expect(err).toContain("error: ");
+});
+
+test("verify-person takes the reference as its second argument, and --no-search", async () => {
+  const before = didit.received.length;
+  const { code, out } = await biometrics(["verify-person", selfie, selfie, "--no-search"]);
+  expect({ code, out }).toMatchObject({ code: 0, out: expect.stringMatching(/^approved\nVerification of the person/) });
+  const paths = () => didit.received.slice(before).map(({ path }) => path);
+  expect(paths()).toEqual(["/v3/passive-liveness/", "/v3/face-match/"]);
+  const named = await biometrics(["verify-person", selfie, "--reference-image-path", selfie, "--no-search"]);
+  expect(named.code).toBe(0);
+  expect(paths()).toHaveLength(4);
+});
+
+test("what was not finished exits with 3, and says to the person how to run that step alone", async () => {
+  didit.next(answer({ status: "Approved", score: 95 }), { status: 200, text: "<html>" });
+  const { code, out, err } = await biometrics(["verify-person", selfie, selfie]);
+  expect(code).toBe(3);
+  expect(out).toMatch(/^review\n/);
+  expect(out).toContain("For the search alone, run biometrics-mcp search-face on the selfie");
+  expect(err).toContain("face_search failed, bad_response");
+});
+
+describe("- reads the image from standard input", () => {
+  test("with all the checks of a file", async () => {
+    const { code } = await biometrics(["check-liveness", "-"], {}, readFileSync(selfie));
+    expect(code).toBe(0);
+    expect(didit.received.at(-1)?.files["user_image"]?.bytes).toEqual(readFileSync(selfie));
+  });
+
+  test.each([
+    ["nothing", "", /Standard input is empty/],
+    ["no image", "hello", /not an image that is accepted/],
+    ["too much", new Uint8Array(5 * 2 ** 20 + 1), /too large; the limit is 5 MB/],
+    ["a damaged image", new Uint8Array([0xff, 0xd8, 0xff, 0xe0]), /damaged|not an image/],
+  ] as const)("%s is refused, and nothing is sent", async (_what, input, message) => {
+    const sent = didit.received.length;
+    const { code, err } = await biometrics(["check-liveness", "-"], {}, input);
+    expect(code).toBe(1);
+    expect(err).toMatch(/^Error \[image_rejected\]/);
+    expect(err).toMatch(message);
+    expect(didit.received).toHaveLength(sent);
+  });
+
+  test("one image a command", async () => {
+    const { code, err } = await biometrics(["match-faces", "-", "-"], {}, readFileSync(selfie));
+    expect(code).toBe(2);
+    expect(err).toContain("Only one image can be read from standard input.");
+  });
+});
+
+test("a folder that is named twice is listed once", async () => {
+  const { out } = await biometrics(["doctor", "--image-dirs", home, `${home}/`]);
+  expect(out.match(/ok {4}folder /g)).toHaveLength(1);
+});
+
+describe("words on a terminal speak to the person there", () => {
+  test("in an error, whose JSON is for a program", async () => {
+    const { err } = await biometrics(["check-liveness", selfie], { DIDIT_API_KEY: "", BIOMETRICS_PROVIDER: "didit" });
+    expect(err).toMatch(/Next: Set DIDIT_API_KEY, or open an account with biometrics-mcp register-account; or leave /);
+  });
+
+  const src = join(import.meta.dirname, "../../src");
+  const sentences = readdirSync(src, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts") && !/^(for-person|server|http|prompts)\.ts$/.test(file))
+    .flatMap((file) => [
+      ...readFileSync(join(src, file), "utf8").matchAll(/(["'`])((?:(?!\1|\n).)*\bthe user\b(?:(?!\1|\n).)*)\1/gi),
+    ])
+    .map(([, , sentence = ""]) => sentence);
+
+  test("no sentence of ours is left that is for an agent", () => {
+    expect(sentences.length).toBeGreaterThan(50);
+    const left = sentences
+      .map(forPerson)
+      .filter((said) => /\b(ask|tell|give) the user\b|\bthe user (of this|may|must)\b/i.test(said));
+    expect(left).toEqual([]);
+  });
+
+  test.each([
+    ["Ask the user to correct X, then to restart this server.", "Correct X, then try again."],
+    ["Nothing was decided. Tell the user that the log says why.", "Nothing was decided. The log says why."],
+    ["Ask the user for another file.", "Use another file."],
+    ["Call list_faces to see what there is.", "Run biometrics-mcp list-faces to see what there is."],
+    ["Ask the user to update this server, or to set X.", "Update biometrics-mcp, or set X."],
+  ])("%s", (agent, person) => expect(forPerson(agent)).toBe(person));
+});
+
+describe("completion", () => {
+  const shells = ["bash", "zsh", "fish"] as const;
+  const isThere = (shell: string) => spawnSync(shell, ["--version"]).status === 0;
+  const start = `'${process.execPath}' '${MAIN}' completion`;
+
+  /** What a shell offers for the last word of a line. */
+  function offered(shell: (typeof shells)[number], words: readonly string[]): string[] {
+    const quotedWords = words.map((word) => `'${word}'`).join(" ");
+    const script = {
+      bash: `source <(${start} bash); COMP_WORDS=(${quotedWords}); COMP_CWORD=${words.length - 1}; _biometrics_mcp; printf '%s\\n' "\${COMPREPLY[@]}"`,
+      zsh: `source <(${start} zsh) 2>/dev/null; setopt ksharrays shwordsplit; COMP_WORDS=(${quotedWords}); COMP_CWORD=${words.length - 1}; _biometrics_mcp; printf '%s\\n' "\${COMPREPLY[@]}"`,
+      fish: `${start} fish | source; complete -C '${words.join(" ")}' | string split -f1 \\t; true`,
+    }[shell];
+    const { stdout, stderr, status } = spawnSync(shell, ["-c", script], {
+      cwd: home,
+      env: cleanEnvironment(home),
+      encoding: "utf8",
+    });
+    expect(status, stderr).toBe(0);
+    // zsh itself drops what does not begin like the word.
+    return stdout.split("\n").filter((word) => word !== "" && word.startsWith(words.at(-1) ?? ""));
+  }
+
+  describe.each(shells)("%s", (shell) => {
+    test.skipIf(!isThere(shell)).each([
+      [["biometrics-mcp", "check"], ["check-liveness"]],
+      [["biometrics-mcp", "check-liveness", "--thr"], ["--threshold"]],
+      [
+        ["biometrics-mcp", "verify-person", "x.jpg", "--no-s"],
+        ["--no-save", "--no-search"],
+      ],
+      [["biometrics-mcp", "search-face", "--search-type", "mo"], ["most_similar"]],
+      [["biometrics-mcp", "completion", "z"], ["zsh"]],
+      [["biometrics-mcp", "remove-face", "--thr"], []],
+    ])("%j", (words, expected) => {
+      expect(offered(shell, words).sort()).toEqual(expected);
+    });
+  });
+
+  test("bash completes file names where nothing of ours fits", () => {
+    const { stdout } = spawnSync("bash", ["-c", `source <(${start} bash); complete -p biometrics-mcp`], {
+      encoding: "utf8",
+    });
+    expect(stdout).toContain("-o default");
+    expect(offered("bash", ["biometrics-mcp", "check-liveness", "self"])).toEqual([]);
+  });
+
+  test("an unknown shell is wrong usage", async () => {
+    expect(await biometrics(["completion", "tcsh"])).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/bash, zsh, fish/),
+    });
+  });
 });

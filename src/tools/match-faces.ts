@@ -13,10 +13,7 @@ export const matchFaces = defineTool({
     reference_image_path: imagePath.describe("local path of the photo that is trusted"),
     decline_threshold: percent.optional().describe("declines at or below it; default 30"),
     rotate,
-    compare_all: z
-      .boolean()
-      .optional()
-      .describe("on the device: where the main faces do not match, compare all (default true)"),
+    compare_all: z.boolean().optional().describe("on the device: all faces, if the main ones differ; default true"),
     save,
     vendor_data: vendorData,
   },

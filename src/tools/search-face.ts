@@ -16,7 +16,7 @@ export const searchFace = defineTool({
       .optional()
       .describe("default most_similar; the other puts blocklisted faces first"),
     rotate,
-    all_faces: z.boolean().optional().describe("on the device: search for all (at most 10), not the main one alone"),
+    all_faces: z.boolean().optional().describe("on the device: for each face, up to 10"),
     save,
     vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
   },

@@ -159,7 +159,7 @@ export const line = (maxChars: number) =>
 
 /** Arguments that several checks share. */
 export const rotate = z.boolean().optional().describe("try all four rotations");
-export const save = z.boolean().optional().describe("may the provider keep images and result");
+export const save = z.boolean().optional().describe("may the provider keep images");
 export const vendorData = line(256).optional().describe("your own id of the person");
 
 interface CheckArguments {

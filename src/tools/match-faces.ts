@@ -5,18 +5,13 @@ import { checkOptions, defineTool, imagePath, need, percent, readImages, rotate,
 export const matchFaces = defineTool({
   name: "match_faces",
   title: "Match two faces",
-  description:
-    "Do two photos show the same person, say a selfie and the portrait of a document? " +
-    "Says nothing about liveness.",
+  description: "Do two photos show the same person? Says nothing about liveness.",
   input: {
     user_image_path: imagePath.describe("local path of the photo to check"),
-    reference_image_path: imagePath.describe("local path of the photo that is trusted"),
+    reference_image_path: imagePath.describe("local path of the trusted photo"),
     decline_threshold: percent.optional().describe("declines at or below it; default 30, review to 70"),
     rotate,
-    compare_all: z
-      .boolean()
-      .optional()
-      .describe("on the device: where the main faces do not match, compare all (default true)"),
+    compare_all: z.boolean().optional().describe("on the device: all faces; default true"),
     save,
     vendor_data: vendorData,
   },

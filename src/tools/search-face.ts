@@ -7,16 +7,13 @@ export const searchFace = defineTool({
   name: "search_face",
   title: "Search for a face",
   description:
-    "Has this face been seen before? Finds duplicates and blocklisted faces among those the provider knows. " +
-    "'approved' means that none was found; a match is a lead for a person to look at, not proof of identity.",
+    "Finds duplicates and blocklisted faces among those the provider knows. " +
+    "'approved' means that none was found; a match is a lead for a person, not proof of identity.",
   input: {
     image_path: imagePath.describe("local path of the photo"),
-    search_type: z
-      .enum(SEARCH_TYPES)
-      .optional()
-      .describe("default most_similar; the other puts blocklisted faces first"),
+    search_type: z.enum(SEARCH_TYPES).optional().describe("the second puts blocklisted faces first"),
     rotate,
-    all_faces: z.boolean().optional().describe("on the device: search for all (at most 10), not the main one alone"),
+    all_faces: z.boolean().optional().describe("on the device: up to 10 faces"),
     save,
     vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
   },

@@ -16,7 +16,7 @@ const TURNS: readonly (readonly [agent: RegExp, person: string])[] = [
     /Tell the user which provider is in use \(get_setup\) and that it cannot do this\./g,
     "get_setup shows the provider.",
   ],
-  [/Give the user the link as it is\./g, "Open the link."],
+  [/Give the user the link as it is/g, "Open the link"],
   [/After they say that they paid, call get_balance: it alone tells\./g, "After paying, call get_balance."],
   [/the user's own address: ask, never make one up/g, "your own address"],
   [/US dollars, as the user said/g, "US dollars"],

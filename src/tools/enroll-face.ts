@@ -7,7 +7,7 @@ export const enrollFace = defineTool({
   title: "Enroll a face",
   description:
     "Adds the face of a photo to the gallery on this machine, so that search_face finds it again; with Didit, " +
-    "blocklisted true puts it on the face blocklist. Enroll only people who agreed, or whom you may block.",
+    "blocklisted true puts it on the face blocklist. Enroll only people who agreed or whom you may block.",
   input: {
     image_path: imagePath.describe("local path of a photo with one clear face"),
     label: line(100).describe("what to call the face when it is found"),

@@ -5,7 +5,7 @@ import { defineTool, need } from "./define.ts";
 export const listFaces = defineTool({
   name: "list_faces",
   title: "List enrolled faces",
-  description: "Lists the faces of the gallery, newest first, without their templates; with Didit, the face blocklist.",
+  description: "Lists the faces of the gallery, newest first, without templates; with Didit, the face blocklist.",
   input: {
     limit: z.int().min(1).max(100).default(20).describe("faces a page"),
     cursor: z.string().min(1).max(200).optional().describe("next_cursor of the last page"),

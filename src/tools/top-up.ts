@@ -6,7 +6,7 @@ export const topUp = defineTool({
   name: "top_up",
   title: "Top up the Didit account",
   description:
-    "Makes a link to a page on which a person can pay for credits. Charges nothing itself; get_balance tells whether " +
+    "Makes a link to a page where a person can pay for credits. Charges nothing itself; get_balance tells whether " +
     "anybody paid.",
   input: {
     amount_in_dollars: z
@@ -44,7 +44,7 @@ export const topUp = defineTool({
       checkout_id: id,
       summary: `To add ${dollars(String(amount_in_dollars))}, a person pays here: ${url} The link expires in 60 minutes. Nothing has been charged yet.`,
       next_steps: [
-        "Give the user the link as it is, soon: it expires in 60 minutes.",
+        "Give the user the link as it is: it expires in 60 minutes.",
         "After they say that they paid, call get_balance: it alone tells.",
       ],
     };

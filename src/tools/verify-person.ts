@@ -26,7 +26,7 @@ export const verifyPerson = defineTool({
   title: "Verify a person",
   description:
     "Onboards one person: liveness of the selfie, a search for duplicates and blocklisted faces, a match with " +
-    "the reference photo. The worst outcome of the steps; stops at the first decline.",
+    "the reference photo. The worst step decides; stops at the first decline.",
   input: {
     selfie_path: imagePath.describe("local path of the selfie"),
     reference_image_path: imagePath.optional().describe("local path of a trusted photo; without it nothing is matched"),

@@ -134,7 +134,7 @@ describe.each(NODES)("under $title", ({ path: node }) => {
     expect(await run("verify_person", person)).toMatchObject({ outcome: "declined" });
     expect(await run("remove_face", { face_id })).toMatchObject({ removed: true, erased: true });
     const recording = join(photos.dir, "liveness.bin");
-    writeFileSync(recording, Buffer.from("0a0b6c66616365207465737412040801ff00fe", "hex"));
+    writeFileSync(recording, Buffer.from("0a0a6c66616365207465737412050801ff00fe", "hex"));
     const data = { selfie_path: photos.womanA, liveness_data_path: recording };
     expect(await run("verify_liveness_selfie", data)).toMatchObject({ provider: "linkface", outcome: "approved" });
     const email = "jane@mail.org";

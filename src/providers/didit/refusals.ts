@@ -98,7 +98,7 @@ const NO_REASON: Refusal = {
   code: "unauthorized",
   message:
     "Didit refused the call without a reason (HTTP 403): the API key may not do this, or the account has too few credits.",
-  next: "Call get_balance. If credits are left, ask the user to check the API key in Didit's console; if not, tell the user that the account needs a top-up (the tool top_up makes a link).",
+  next: "Call get_balance. If credits are left, ask the user to check the API key in Didit's console; if not, the account needs a top-up (the tool top_up makes a link).",
 };
 
 function refuseAccess(body: unknown): Refusal {

@@ -1,13 +1,24 @@
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
+import { LISTING } from "../src/mcp/listing.ts";
 import { isIntact, MODELS, type ModelName } from "../src/providers/on-device/models.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const packages = join(root, "node_modules");
 const dist = join(root, "dist");
 const WASM = "ort-wasm-simd-threaded.wasm";
+
+/** The list of tools and prompts as data: making it would load every tool and schema at each start. */
+const listing: Plugin = {
+  name: "listing",
+  setup(it) {
+    it.onLoad({ filter: /src[\\/]mcp[\\/]listing\.ts$/ }, () => ({
+      contents: `export const LISTING = ${JSON.stringify(LISTING)}`,
+    }));
+  },
+};
 
 const { metafile } = await build({
   absWorkingDir: root,
@@ -21,6 +32,7 @@ const { metafile } = await build({
   minify: true,
   legalComments: "linked",
   metafile: true,
+  plugins: [listing],
   alias: { "@modelcontextprotocol/server/_shims": "./build/sdk-shims.ts" },
   external: ["sharp", "sqlite-vec", "onnxruntime-node"],
   // Bundled CommonJS (undici) asks for node: modules by require.

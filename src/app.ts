@@ -4,7 +4,7 @@ import type { Config } from "./config.ts";
 import { type Folders, loadImage, readLocalFile } from "./image.ts";
 import { openProviders } from "./providers/index.ts";
 import { endOf } from "./secret.ts";
-import type { Deps } from "./tools/define.ts";
+import type { Deps } from "./toolkit/context.ts";
 
 export const VERSION = packageJson.version;
 

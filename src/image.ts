@@ -17,8 +17,7 @@ import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { errnoOf, troubleOf } from "./errno.ts";
-import { CheckError } from "./errors.ts";
+import { CheckError, errnoOf, troubleOf } from "./errors.ts";
 
 /** The types that a provider can accept, with their names in a sentence and the extension of an upload. */
 const IMAGE_TYPES = {

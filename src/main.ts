@@ -56,10 +56,10 @@ const args = process.argv.slice(2);
 const isAboutItself = ["-h", "--help", "-V", "--version"].includes(args[0] ?? "");
 if (args.length === 0) {
   // The way that hosts start a server: it answers before a command line could be loaded.
-  const { serve } = await import("./serve.ts");
+  const { serve } = await import("./mcp/stdio.ts");
   await serve(() => terminal.configure({}), terminal);
 } else {
-  const { run } = await import("./cli.ts");
+  const { run } = await import("./command-line/commands.ts");
   process.exitCode = await run(args[0]?.startsWith("-") && !isAboutItself ? ["serve", ...args] : args, terminal);
 }
 // What is still open (a model that is being loaded, say) must not keep the process; what was written must get out.

@@ -62,6 +62,7 @@ test("every setting is read", () => {
 test("what a desktop host leaves unset is unset", () => {
   const config = readConfig({
     DIDIT_API_KEY: "",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: what a desktop host passes for a field left empty
     BIOMETRICS_PROVIDER: "${user_config.provider}",
     BIOMETRICS_TIMEOUT_MS: " ",
   });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Decision, decide, decideSearch, sumUp } from "../src/decision.ts";
-import type { Match, Report, SearchReport } from "../src/provider.ts";
+import { type Decision, decide, decideSearch, sumUp } from "../src/decision/decision.ts";
+import type { Match, Report, SearchReport } from "../src/providers/provider.ts";
 import { about, type Outcome, WARNINGS } from "../src/warnings.ts";
 
 const SUBJECT = { check: "liveness", provider: "didit", images: [] } as const;

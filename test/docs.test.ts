@@ -3,8 +3,7 @@ import { resolve } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { SETTINGS } from "../src/config.ts";
 import { FAILURES } from "../src/errors.ts";
-import listing from "../src/listing.json" with { type: "json" };
-import { makeListing } from "../src/listing.ts";
+import { LISTING } from "../src/mcp/listing.ts";
 import { TOOLS } from "../src/tools/index.ts";
 import { connectTo } from "./package/connect.ts";
 import { cleanEnvironment, closing, ERAS, temporaryFolder } from "./support/clients.ts";
@@ -52,8 +51,9 @@ test("README gives each client a command", () => {
   expect(snippets).toHaveLength(3);
 });
 
-test("the listing is that of the tools and prompts; npm run listing writes it anew", () => {
-  expect(listing).toEqual(JSON.parse(JSON.stringify(makeListing())));
+test("what clients see of tools and prompts changes only with test/listing.json, which is reviewed like an API", async () => {
+  await expect(`${JSON.stringify(LISTING, null, 2)}
+`).toMatchFileSnapshot("listing.json");
 });
 
 test.each(ERAS)("the list of tools is short, and as listed, in $era", async ({ connect }) => {
@@ -62,5 +62,5 @@ test.each(ERAS)("the list of tools is short, and as listed, in $era", async ({ c
   const seen = tools.map(({ name, title, description, inputSchema, outputSchema, annotations }) => {
     return { name, title, description, input: inputSchema, output: outputSchema, hints: annotations };
   });
-  expect(seen).toEqual(listing.tools);
+  expect(seen).toEqual(JSON.parse(JSON.stringify(LISTING.tools)));
 });

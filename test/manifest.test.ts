@@ -6,7 +6,7 @@ import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import * as z from "zod";
 import { SECRET_SETTINGS, SETTINGS, type Setting } from "../src/config.ts";
-import { PROMPTS } from "../src/prompts.ts";
+import { PROMPTS } from "../src/mcp/prompts.ts";
 import { connectTo } from "./package/connect.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "./support/clients.ts";
 

@@ -6,71 +6,82 @@ import { TOOLS } from "../src/tools/index.ts";
 const SRC = resolve(import.meta.dirname, "../src");
 const sources = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
 
-/** What each part may import of ours: a line may only name what stands above it. */
-const LAYERS: readonly (readonly [part: RegExp, imports: RegExp])[] = [
-  [/^(errors|warnings|untrusted|skills|secret|credentials-format)\.ts$/, /^$/],
-  [/^(config|errno)\.ts$/, /^errors\.ts$/],
-  [/^image\.ts$/, /^(errno|errors)\.ts$/],
-  [/^data-folder\.ts$/, /^err(no|ors)\.ts$/],
-  [/^credentials\.ts$/, /^(err(no|ors)|data-folder|credentials-format)\.ts$/],
-  [/^log\.ts$/, /^(secret|untrusted)\.ts$/],
-  [/^arguments\.ts$/, /^(errors|untrusted)\.ts$/],
-  [/^prompts\.ts$/, /^(arguments|untrusted)\.ts$/],
-  [/^provider\.ts$/, /^(errors|warnings|image)\.ts$/],
-  [/^liveness-selfie\.ts$/, /^(image|provider)\.ts$/],
-  [/^account\.ts$/, /^(errors|provider)\.ts$/],
-  [/^decision\.ts$/, /^(warnings|provider|untrusted)\.ts$/],
-  [/^render\.ts$/, /^untrusted\.ts$/],
-  [/^providers\/index\.ts$/, /^(config|errors|provider|account|credentials|liveness-selfie)\.ts$|^providers\//],
-  [
-    /^providers\//,
-    /^(err(no|ors)|data-folder|warnings|untrusted|image|provider|account|credentials|liveness-selfie|secret)\.ts$|^providers\/(?!index)/,
-  ],
-  [/^tools\//, /^(arguments|errors|untrusted|warnings|image|provider|account|liveness-selfie|decision)\.ts$|^tools\//],
-  [/^app\.ts$/, /^(secret|config|image)\.ts$|^providers\/index\.ts$|^tools\/define\.ts$|package\.json$/],
-  [/^admission\.ts$/, /^errors\.ts$/],
-  [/^links\.ts$/, /^tools\/define\.ts$/],
-  [
-    /^server\.ts$/,
-    /^(admission|errors|log|links|prompts|render|skills)\.ts$|^listing\.json$|^tools\/(define|index)\.ts$/,
-  ],
-  [/^listing\.ts$/, /^prompts\.ts$|^tools\//],
-  [/^sessions\.ts$/, /^(errors|log|server)\.ts$/],
-  [/^http\.ts$/, /^(admission|app|errors|log|server|sessions)\.ts$|^tools\/define\.ts$/],
-  [
-    /^doctor\.ts$/,
-    /^(app|config|data-folder|errors)\.ts$|^tools\/get-setup\.ts$|^providers\/on-device\/(gallery\/(inspect|open)|models)\.ts$/,
-  ],
-  [/^start\.ts$/, /^main\.ts$/],
-  [/^for-person\.ts$/, /^tools\/index\.ts$/],
-  [/^completion\.ts$/, /^$/],
-  [/^(serve|cli|main)\.ts$/, /./],
-];
+/**
+ * The rooms of the house, lowest first, and the rooms that each may use beside itself. A file belongs to the longest path
+ * that it begins with; "." is what lies in src/ itself. A new folder must be placed here.
+ */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  ".": [],
+  storage: ["."],
+  providers: ["."],
+  "providers/http": ["."],
+  "providers/didit": [".", "storage", "providers", "providers/http"],
+  "providers/linkface": [".", "providers", "providers/http"],
+  "providers/on-device": [".", "storage", "providers"],
+  "providers/index.ts": [".", "storage", "providers", "providers/didit", "providers/linkface", "providers/on-device"],
+  decision: [".", "providers"],
+  toolkit: [".", "providers", "decision"],
+  tools: [".", "providers", "decision", "toolkit"],
+  "app.ts": [".", "providers/index.ts", "toolkit"],
+  mcp: [".", "decision", "toolkit", "tools", "app.ts"],
+  "command-line": [".", "storage", "providers/on-device", "decision", "toolkit", "tools", "app.ts", "mcp"],
+  "main.ts": [".", "command-line", "mcp"],
+  "start.ts": ["main.ts"],
+};
 
-test.each(sources)("%s imports only what is below it", (file) => {
-  const [, allowed] = LAYERS.find(([part]) => part.test(file)) ?? [];
-  expect(allowed, `no layer for ${file}: add one`).toBeDefined();
-  const text = readFileSync(join(SRC, file), "utf8");
-  for (const [, target] of text.matchAll(/(?:from |import\()"(\.[^"]+)"/g)) {
-    expect(relative(SRC, resolve(SRC, dirname(file), String(target)))).toMatch(allowed ?? /^$/);
+function roomOf(file: string): string | undefined {
+  const rooms = Object.keys(ROOMS).filter((room) => file === room || file.startsWith(`${room}/`));
+  const room = rooms.sort((a, b) => b.length - a.length)[0];
+  return room ?? (file.includes("/") ? undefined : ".");
+}
+
+const importsOf = (file: string) =>
+  [...readFileSync(join(SRC, file), "utf8").matchAll(/(?:from |import\()"(\.[^"]+)"/g)]
+    .map(([, target]) => relative(SRC, resolve(SRC, dirname(file), String(target))))
+    .filter((target) => target.endsWith(".ts"));
+
+test("no room uses one above it", () => {
+  const rooms = Object.keys(ROOMS);
+  for (const [room, uses] of Object.entries(ROOMS)) {
+    for (const used of uses) expect(rooms.indexOf(used), `${room} uses ${used}`).toBeLessThan(rooms.indexOf(room));
+    expect(rooms).toEqual(expect.arrayContaining([...uses]));
   }
+});
+
+test.each(sources)("%s imports only what its room may use", (file) => {
+  const room = roomOf(file);
+  expect(room, `no room for ${file}: place its folder in ROOMS`).toBeDefined();
+  for (const target of importsOf(file)) {
+    expect([room, ...(ROOMS[room ?? ""] ?? [])], `${file} imports ${target}`).toContain(roomOf(target));
+  }
+});
+
+test("no file imports itself by way of others", () => {
+  const done = new Set<string>();
+  const visit = (file: string, way: readonly string[]) => {
+    expect(way, [...way, file].join(" -> ")).not.toContain(file);
+    if (done.has(file)) return;
+    for (const target of importsOf(file)) visit(target, [...way, file]);
+    done.add(file);
+  };
+  for (const file of sources) visit(file, []);
 });
 
 test.each([
   [
     "the MCP SDK",
     /"@modelcontextprotocol\//,
-    ["http.ts", "links.ts", "serve.ts", "server.ts", "sessions.ts", "skills.ts"],
+    ["http.ts", "links.ts", "server.ts", "sessions.ts", "skills.ts", "stdio.ts"].map((file) => `mcp/${file}`),
   ],
   ["the real process environment", /process\.env/, ["main.ts"]],
-  ["standard output", /process\.stdout|stdout \} = process/, ["main.ts", "serve.ts"]],
+  ["standard output", /process\.stdout|stdout \} = process/, ["main.ts", "mcp/stdio.ts"]],
 ])("only one place knows %s", (_what, pattern, expected) => {
   const users = sources.filter((file) => pattern.test(readFileSync(join(SRC, file), "utf8")));
   expect(users.sort()).toEqual(expected);
 });
 
 test("each tool lives in the file named after it", () => {
-  const files = sources.filter((file) => /^tools\/(?!define|index)/.test(file)).map((file) => file.slice(6, -3));
+  const files = sources.filter((file) => /^tools\/(?!index)/.test(file)).map((file) => file.slice(6, -3));
   expect(files.sort()).toEqual(TOOLS.map(({ name }) => name.replaceAll("_", "-")).sort());
 });
 

@@ -1,9 +1,9 @@
-import type { Account } from "../account.ts";
 import type { Config } from "../config.ts";
-import { type Credentials, openCredentials } from "../credentials.ts";
 import { CheckError } from "../errors.ts";
-import type { LivenessSelfie } from "../liveness-selfie.ts";
-import type { Provider, ProviderName } from "../provider.ts";
+import { type Credentials, openCredentials } from "../storage/credentials.ts";
+import type { Account } from "./account.ts";
+import type { LivenessSelfie } from "./liveness-selfie.ts";
+import type { Provider, ProviderName } from "./provider.ts";
 
 export interface Chosen {
   readonly name: ProviderName;

@@ -1,6 +1,9 @@
 import * as z from "zod";
+import { need } from "../toolkit/capability.ts";
+import { defineTool } from "../toolkit/define.ts";
+import { readImages } from "../toolkit/images.ts";
+import { imagePath, line, vendorData } from "../toolkit/schemas.ts";
 import { quoted } from "../untrusted.ts";
-import { defineTool, imagePath, line, need, readImages, vendorData } from "./define.ts";
 
 export const enrollFace = defineTool({
   name: "enroll_face",

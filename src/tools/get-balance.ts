@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { type Balance, dollars, isSpent } from "../account.ts";
-import { defineTool } from "./define.ts";
+import { type Balance, dollars, isSpent } from "../providers/account.ts";
+import { defineTool } from "../toolkit/define.ts";
 
 export const getBalance = defineTool({
   name: "get_balance",

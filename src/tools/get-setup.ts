@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { namesOf } from "../image.ts";
-import { defineTool } from "./define.ts";
+import { defineTool } from "../toolkit/define.ts";
 
 const PROVIDER_DEFAULT = "provider default";
 

@@ -1,5 +1,5 @@
+import type { Tool } from "../toolkit/define.ts";
 import { checkLiveness } from "./check-liveness.ts";
-import type { Tool } from "./define.ts";
 import { enrollFace } from "./enroll-face.ts";
 import { getBalance } from "./get-balance.ts";
 import { getSetup } from "./get-setup.ts";

@@ -1,6 +1,7 @@
 import * as z from "zod";
+import { need } from "../toolkit/capability.ts";
+import { defineTool } from "../toolkit/define.ts";
 import { clean } from "../untrusted.ts";
-import { defineTool, need } from "./define.ts";
 
 export const listFaces = defineTool({
   name: "list_faces",

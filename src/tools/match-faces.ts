@@ -1,6 +1,9 @@
 import * as z from "zod";
-import { Decision, decide } from "../decision.ts";
-import { checkOptions, defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
+import { Decision, decide } from "../decision/decision.ts";
+import { need } from "../toolkit/capability.ts";
+import { defineTool } from "../toolkit/define.ts";
+import { readImages } from "../toolkit/images.ts";
+import { checkOptions, imagePath, percent, rotate, save, vendorData } from "../toolkit/schemas.ts";
 
 export const matchFaces = defineTool({
   name: "match_faces",

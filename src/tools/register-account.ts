@@ -1,7 +1,7 @@
 import * as z from "zod";
-import { type CodeSent, EmailAddress } from "../account.ts";
+import { type CodeSent, EmailAddress } from "../providers/account.ts";
+import { defineTool } from "../toolkit/define.ts";
 import { quoted } from "../untrusted.ts";
-import { defineTool } from "./define.ts";
 import { readyResult } from "./verify-email.ts";
 
 const PASSWORD = {

@@ -1,6 +1,8 @@
 import * as z from "zod";
 import { CheckError } from "../errors.ts";
-import { defineTool, line, need } from "./define.ts";
+import { need } from "../toolkit/capability.ts";
+import { defineTool } from "../toolkit/define.ts";
+import { line } from "../toolkit/schemas.ts";
 
 export const removeFace = defineTool({
   name: "remove_face",

@@ -1,7 +1,10 @@
 import * as z from "zod";
-import { decideSearch, SearchDecision } from "../decision.ts";
-import { SEARCH_TYPES } from "../provider.ts";
-import { checkOptions, defineTool, imagePath, need, readImages, rotate, save, vendorData } from "./define.ts";
+import { decideSearch, SearchDecision } from "../decision/decision.ts";
+import { SEARCH_TYPES } from "../providers/provider.ts";
+import { need } from "../toolkit/capability.ts";
+import { defineTool } from "../toolkit/define.ts";
+import { readImages } from "../toolkit/images.ts";
+import { checkOptions, imagePath, rotate, save, vendorData } from "../toolkit/schemas.ts";
 
 export const searchFace = defineTool({
   name: "search_face",

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { dollars, TOP_UP_DOLLARS } from "../account.ts";
-import { defineTool } from "./define.ts";
+import { dollars, TOP_UP_DOLLARS } from "../providers/account.ts";
+import { defineTool } from "../toolkit/define.ts";
 
 export const topUp = defineTool({
   name: "top_up",

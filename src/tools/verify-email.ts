@@ -1,7 +1,8 @@
 import * as z from "zod";
-import { EmailAddress, type Ready } from "../account.ts";
+import { EmailAddress, type Ready } from "../providers/account.ts";
+import type { Deps } from "../toolkit/context.ts";
+import { defineTool } from "../toolkit/define.ts";
 import { quoted } from "../untrusted.ts";
-import { type Deps, defineTool } from "./define.ts";
 
 export const verifyEmail = defineTool({
   name: "verify_email",

@@ -1,8 +1,11 @@
 import * as z from "zod";
-import { Decision, decide, type ImageFacts } from "../decision.ts";
+import { Decision, decide, type ImageFacts } from "../decision/decision.ts";
 import { CheckError } from "../errors.ts";
-import type { LivenessData, LivenessSelfie, Selfie } from "../liveness-selfie.ts";
-import { defineTool, imagePath, percent, readImages, type ToolContext } from "./define.ts";
+import type { LivenessData, LivenessSelfie, Selfie } from "../providers/liveness-selfie.ts";
+import type { ToolContext } from "../toolkit/context.ts";
+import { defineTool } from "../toolkit/define.ts";
+import { readImages } from "../toolkit/images.ts";
+import { imagePath, percent } from "../toolkit/schemas.ts";
 
 /** Longer than any that services agree on. */
 const MAX_URL_CHARS = 2048;

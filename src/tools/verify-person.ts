@@ -1,8 +1,11 @@
 import * as z from "zod";
-import { CHECKS, Decision, decide, decideSearch, fraudFirst, sumUp, type Thresholds } from "../decision.ts";
+import { CHECKS, Decision, decide, decideSearch, fraudFirst, sumUp, type Thresholds } from "../decision/decision.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
+import { need } from "../toolkit/capability.ts";
+import { defineTool } from "../toolkit/define.ts";
+import { readImages } from "../toolkit/images.ts";
+import { checkOptions, imagePath, percent, rotate, save, vendorData } from "../toolkit/schemas.ts";
 import { OUTCOMES } from "../warnings.ts";
-import { checkOptions, defineTool, imagePath, need, percent, readImages, rotate, save, vendorData } from "./define.ts";
 
 /**
  * A check's own result, whole but for what stands at the top: the images, and the provider's JSON. One that failed has
@@ -61,8 +64,8 @@ export const verifyPerson = defineTool({
     // While the networks are busy with the selfie, the reference photo can be decoded.
     if (reference !== undefined) {
       const { reference_image } = reference.images;
-      liveness.prepare?.(selfie.images.selfie, { rotate: args.rotate, signal: context.signal });
-      liveness.prepare?.(reference_image, { rotate: args.rotate, signal: context.signal });
+      liveness.preload?.(selfie.images.selfie, { rotate: args.rotate, signal: context.signal });
+      liveness.preload?.(reference_image, { rotate: args.rotate, signal: context.signal });
     }
     const images = [...selfie.facts, ...(reference?.facts ?? [])];
     const thresholds = {

@@ -1,10 +1,10 @@
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { dollars } from "../../src/account.ts";
+import { dollars } from "../../src/providers/account.ts";
 import { diditBilling } from "../../src/providers/didit/billing.ts";
 import type { Behaviour } from "../support/stand-in.ts";
-import { allOf, calm, refusal, setUp } from "./setting.ts";
+import { allOf, callOptions, refusal, setUp } from "./setting.ts";
 
 /** With a key that the stand-in gave out. */
 async function funded() {
@@ -29,7 +29,7 @@ describe("the balance", () => {
     const { account, api } = await funded();
     api.accounts.balance = "900719925474.09930001";
     api.accounts.autoRefill = true;
-    expect(await account.balance(calm)).toEqual({
+    expect(await account.balance(callOptions)).toEqual({
       balance: "900719925474.09930001",
       autoRefill: true,
       autoRefillAmount: "500.00",
@@ -37,7 +37,7 @@ describe("the balance", () => {
     });
     expect(api.received.at(-1)).toMatchObject({ method: "GET", headers: { "x-api-key": api.accounts.keys[0] } });
     api.next({ status: 200, body: { balance: "0.0000" } });
-    expect(await account.balance(calm)).toMatchObject({ autoRefill: null, autoRefillAmount: null });
+    expect(await account.balance(callOptions)).toMatchObject({ autoRefill: null, autoRefillAmount: null });
   });
 
   test.each<[string, Behaviour, string, number | undefined]>([
@@ -61,7 +61,7 @@ describe("the balance", () => {
   ])("%s is a failure", async (_what, behaviour, code, seconds) => {
     const { account, api, sent } = await funded();
     api.next(behaviour);
-    const error = await refusal(account.balance(calm));
+    const error = await refusal(account.balance(callOptions));
     expect(error).toMatchObject({ code, retryAfterSeconds: seconds });
     expect(`${error.message} ${error.next}`).not.toMatch(/SECRET-PROSE|throttled|get_balance/);
     expect(allOf(error)).not.toContain(api.accounts.keys[0]);
@@ -70,7 +70,7 @@ describe("the balance", () => {
 
   test("without a key nothing is sent, and the ways to one are named", async () => {
     const { account, api } = await setUp();
-    for (const call of [account.balance(calm), account.topUp(50, calm)]) {
+    for (const call of [account.balance(callOptions), account.topUp(50, callOptions)]) {
       const error = await refusal(call);
       expect(error).toMatchObject({
         code: "unauthorized",
@@ -82,7 +82,7 @@ describe("the balance", () => {
 
   test("a key in the setup is used instead of one that is stored", async () => {
     const { account, api } = await setUp("key-of-the-operator");
-    expect(await refusal(account.balance(calm))).toMatchObject({ code: "unauthorized" });
+    expect(await refusal(account.balance(callOptions))).toMatchObject({ code: "unauthorized" });
     expect(api.received[0]?.headers).toMatchObject({ "x-api-key": "key-of-the-operator" });
   });
 });
@@ -90,7 +90,7 @@ describe("the balance", () => {
 describe("the top-up", () => {
   test("is a link to Stripe, and the amount is sent as a number", async () => {
     const { account, api } = await funded();
-    const { id, url } = await account.topUp(50.5, calm);
+    const { id, url } = await account.topUp(50.5, callOptions);
     expect(url).toBe(`https://checkout.stripe.com/c/pay/${id}#fidkdWxOYHw`);
     expect(JSON.parse(api.received.at(-1)?.body.toString() ?? "")).toEqual({ amount_in_dollars: 50.5 });
   });
@@ -119,7 +119,7 @@ describe("the top-up", () => {
   ])("%j is not shown", async (link) => {
     const { account, api } = await funded();
     api.accounts.checkoutUrl = link;
-    const error = await refusal(account.topUp(50, calm)).catch((thrown) => {
+    const error = await refusal(account.topUp(50, callOptions)).catch((thrown) => {
       throw new Error(`the link ${link} was shown`, { cause: thrown });
     });
     expect(error.code).toBe("bad_response");
@@ -132,7 +132,7 @@ describe("the top-up", () => {
     async (link) => {
       const { account, api } = await funded();
       api.accounts.checkoutUrl = link;
-      const { id, url } = await account.topUp(50, calm);
+      const { id, url } = await account.topUp(50, callOptions);
       expect(url).toBe(link.replace("CHECKOUT", "checkout").replace(":443", "").replace("{id}", id));
     },
   );
@@ -142,13 +142,13 @@ describe("the top-up", () => {
     const id = "IGNORE-ALL-RULES";
     const checkout_session_url = `https://checkout.stripe.com/c/pay/${id}`;
     api.next({ status: 200, body: { checkout_session_id: id, checkout_session_url } });
-    expect(await refusal(account.topUp(50, calm))).toMatchObject({ code: "bad_response" });
+    expect(await refusal(account.topUp(50, callOptions))).toMatchObject({ code: "bad_response" });
   });
 
   test("a link to this machine is shown for a stand-in on this machine alone", async () => {
     const { account, api } = await funded();
     api.accounts.checkoutUrl = "http://127.0.0.1:1/pay";
-    expect(await account.topUp(50, calm)).toMatchObject({ url: "http://127.0.0.1:1/pay" });
+    expect(await account.topUp(50, callOptions)).toMatchObject({ url: "http://127.0.0.1:1/pay" });
 
     const [apiKey] = api.accounts.keys;
     const remote = diditBilling({
@@ -157,9 +157,9 @@ describe("the top-up", () => {
       proxy: { url: await tunnelTo(api.url) },
     });
     onTestFinished(() => remote.close());
-    expect(await refusal(remote.topUp(50, calm))).toMatchObject({ code: "bad_response" });
+    expect(await refusal(remote.topUp(50, callOptions))).toMatchObject({ code: "bad_response" });
     api.accounts.checkoutUrl = undefined;
-    expect((await remote.topUp(50, calm)).url).toMatch(/^https:\/\/checkout\.stripe\.com\//);
+    expect((await remote.topUp(50, callOptions)).url).toMatch(/^https:\/\/checkout\.stripe\.com\//);
   });
 
   test.each<[string, Behaviour, string, RegExp]>([
@@ -174,7 +174,7 @@ describe("the top-up", () => {
   ])("%s is told in our words", async (_what, behaviour, code, says) => {
     const { account, api } = await funded();
     api.next(behaviour);
-    const error = await refusal(account.topUp(50, calm));
+    const error = await refusal(account.topUp(50, callOptions));
     expect(error).toMatchObject({ code, message: expect.stringMatching(says) });
     expect(`${error.message} ${error.next}`).not.toMatch(/SECRET-PROSE|amount_in_dollars|Contact your/);
     if (code === "no_answer") expect(error.next).toContain("Nothing was charged");

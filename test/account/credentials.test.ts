@@ -15,7 +15,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { build } from "esbuild";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { openCredentials, type Stored } from "../../src/credentials.ts";
+import { openCredentials, type Stored } from "../../src/storage/credentials.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { refusal } from "./setting.ts";
 

@@ -1,17 +1,17 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { allOf, calm, EMAIL, PASSWORD, refusal, type Setting, setUp } from "./setting.ts";
+import { allOf, callOptions, EMAIL, PASSWORD, refusal, type Setting, setUp } from "./setting.ts";
 
 // Documented answers, kept outside of the repository.
 const FOLDER = join(import.meta.dirname, "../../../shared/fixtures");
 
 /** The call that a fixture, by the first part of its name, is an answer to. */
 const CALLS: Readonly<Record<string, (setting: Setting) => Promise<unknown>>> = {
-  "auth-register": ({ account }) => account.register({ email: EMAIL, password: PASSWORD }, calm),
-  "auth-verify-email": ({ account }) => account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm),
-  "billing-balance": ({ account }) => account.balance(calm),
-  "billing-top-up": ({ account }) => account.topUp(100, calm),
+  "auth-register": ({ account }) => account.register({ email: EMAIL, password: PASSWORD }, callOptions),
+  "auth-verify-email": ({ account }) => account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, callOptions),
+  "billing-balance": ({ account }) => account.balance(callOptions),
+  "billing-top-up": ({ account }) => account.topUp(100, callOptions),
 };
 
 const names = existsSync(FOLDER)

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { lacksOf, makePassword } from "../../src/providers/didit/password.ts";
 import type { Behaviour } from "../support/stand-in.ts";
-import { ago, allOf, calm, EMAIL, PASSWORD, pathsOf, refusal, setUp } from "./setting.ts";
+import { ago, allOf, callOptions, EMAIL, PASSWORD, pathsOf, refusal, setUp } from "./setting.ts";
 
 const request = (given?: string) => ({ email: EMAIL, password: given });
 
@@ -24,7 +24,7 @@ test.each([
   ["Almost there1", ["special"]],
 ])("a weak password is refused before it is sent, with all that %s lacks", async (password, lacks) => {
   const { account, api, folder, credentials } = await setUp();
-  const error = await refusal(account.register(request(password), calm));
+  const error = await refusal(account.register(request(password), callOptions));
   expect(error.code).toBe("invalid_input");
   for (const lack of lacks) expect(error.message).toContain(lack);
   expect(error.message.split(", ")).toHaveLength(lacks.length);
@@ -35,7 +35,7 @@ test.each([
 
 test("a registration makes a password, keeps it, and tells nobody", async () => {
   const { account, api, credentials } = await setUp();
-  const done = await account.register(request(), calm);
+  const done = await account.register(request(), callOptions);
   expect(done).toEqual({ status: "code_sent", email: EMAIL, isNew: true, password: "made" });
   const [pending] = (await credentials.read()).pending;
   expect(pending).toMatchObject({ email: EMAIL, password_made_here: true, code_sent_at: expect.any(String) });
@@ -45,19 +45,19 @@ test("a registration makes a password, keeps it, and tells nobody", async () => 
 
 test("a given password is used as it is", async () => {
   const { account, api } = await setUp();
-  expect(await account.register(request(PASSWORD), calm)).toMatchObject({ password: "given" });
+  expect(await account.register(request(PASSWORD), callOptions)).toMatchObject({ password: "given" });
   expect(JSON.parse(api.received[0]?.body.toString() ?? "")).toEqual({ email: EMAIL, password: PASSWORD });
 });
 
 test("the password is on the disk before it is sent, and used again when no answer came", async () => {
   const { account, api, credentials } = await setUp();
   api.next({ drop: "after body" });
-  const error = await refusal(account.register(request(), calm));
+  const error = await refusal(account.register(request(), callOptions));
   expect(error).toMatchObject({ code: "no_answer", retryable: false });
   expect(error.next).toMatch(/verify_email.*register_account/);
   const [kept] = (await credentials.read()).pending;
   expect(kept).toMatchObject({ email: EMAIL, code_sent_at: null });
-  expect(await account.register(request(), calm)).toMatchObject({ status: "code_sent", password: "made" });
+  expect(await account.register(request(), callOptions)).toMatchObject({ status: "code_sent", password: "made" });
   const sent = api.received.map(({ body }) => JSON.parse(body.toString()).password);
   expect(sent).toEqual([kept?.password, kept?.password]);
   expect(pathsOf(api)).toEqual(["/programmatic/register/", "/programmatic/register/"]);
@@ -66,46 +66,46 @@ test("the password is on the disk before it is sent, and used again when no answ
 test("the second call for an address asks for another code, with the kept password, once a minute", async () => {
   const setting = await setUp();
   const { account, api, credentials } = setting;
-  await account.register(request(), calm);
-  const soon = await refusal(account.register({ email: EMAIL.toUpperCase() }, calm));
+  await account.register(request(), callOptions);
+  const soon = await refusal(account.register({ email: EMAIL.toUpperCase() }, callOptions));
   expect(soon).toMatchObject({ code: "rate_limited", retryable: true });
   expect(soon.retryAfterSeconds).toBeGreaterThan(55);
   expect(soon.retryAfterSeconds).toBeLessThanOrEqual(60);
   expect(api.received).toHaveLength(1);
 
   await ago(61, setting);
-  expect(await account.register(request(), calm)).toMatchObject({ isNew: false, password: "made" });
+  expect(await account.register(request(), callOptions)).toMatchObject({ isNew: false, password: "made" });
   const [pending] = (await credentials.read()).pending;
   expect(pathsOf(api)).toEqual(["/programmatic/register/", "/programmatic/resend-otp/"]);
   expect(JSON.parse(api.received[1]?.body.toString() ?? "")).toEqual({ email: EMAIL, password: pending?.password });
   expect(api.accounts.mails).toHaveLength(2);
-  expect(await refusal(account.register(request(), calm))).toMatchObject({ code: "rate_limited" });
+  expect(await refusal(account.register(request(), callOptions))).toMatchObject({ code: "rate_limited" });
 });
 
 test("an address is the same however it is written", async () => {
   const setting = await setUp();
-  await setting.account.register({ email: "Jane@Mail.org" }, calm);
-  expect(await refusal(setting.account.register(request(), calm))).toMatchObject({ code: "rate_limited" });
+  await setting.account.register({ email: "Jane@Mail.org" }, callOptions);
+  expect(await refusal(setting.account.register(request(), callOptions))).toMatchObject({ code: "rate_limited" });
   expect((await setting.credentials.read()).pending).toHaveLength(1);
 });
 
 test("the cool-down of the service is told with its seconds", async () => {
   const setting = await setUp();
   const { account, api } = setting;
-  await account.register(request(), calm);
+  await account.register(request(), callOptions);
   await ago(61, setting);
   api.accounts.cooldownMs = 90_000;
-  const error = await refusal(account.register(request(), calm));
+  const error = await refusal(account.register(request(), callOptions));
   expect(error).toMatchObject({ code: "rate_limited", message: expect.stringContaining("one a minute") });
   expect(error.retryAfterSeconds).toBeGreaterThan(80);
 });
 
 test("a clock that was set back locks nobody out", async () => {
   const setting = await setUp();
-  await setting.account.register(request(), calm);
+  await setting.account.register(request(), callOptions);
   await ago(-86_400, setting);
   setting.api.accounts.cooldownMs = 0;
-  expect(await setting.account.register(request(), calm)).toMatchObject({ isNew: false });
+  expect(await setting.account.register(request(), callOptions)).toMatchObject({ isNew: false });
 });
 
 test("an address that Didit has forgotten is registered anew", async () => {
@@ -114,7 +114,7 @@ test("an address that Didit has forgotten is registered anew", async () => {
   const code_sent_at = new Date(0).toISOString();
   const pending = [{ email: EMAIL, password: PASSWORD, password_made_here: false, code_sent_at }];
   await credentials.update((it) => ({ ...it, pending }));
-  expect(await account.register(request(), calm)).toMatchObject({ isNew: true, password: "given earlier" });
+  expect(await account.register(request(), callOptions)).toMatchObject({ isNew: true, password: "given earlier" });
   expect(pathsOf(api)).toEqual(["/programmatic/resend-otp/", "/programmatic/register/"]);
 });
 
@@ -170,7 +170,7 @@ test.each<[string, Behaviour, string, RegExp, number | undefined]>([
 ])("%s is answered in our words", async (_what, behaviour, code, says, seconds) => {
   const { account, api } = await setUp();
   api.next(behaviour);
-  const error = await refusal(account.register(request(), calm));
+  const error = await refusal(account.register(request(), callOptions));
   expect(error.code).toBe(code);
   expect(`${error.message} ${error.next}`).toMatch(says);
   expect(`${error.message} ${error.next}`).not.toContain("SECRET-PROSE");
@@ -180,17 +180,17 @@ test.each<[string, Behaviour, string, RegExp, number | undefined]>([
 
 test("the stand-in's own refusals: a domain without mail, and the sixth request of an hour", async () => {
   const { account, api } = await setUp();
-  const nowhere = await refusal(account.register({ email: "jane@example.com" }, calm));
+  const nowhere = await refusal(account.register({ email: "jane@example.com" }, callOptions));
   expect(nowhere.message).toContain("example.com");
-  for (const n of [2, 3, 4, 5]) await account.register({ email: `jane${n}@mail.org` }, calm);
-  expect(await refusal(account.register(request(), calm))).toMatchObject({ code: "rate_limited" });
+  for (const n of [2, 3, 4, 5]) await account.register({ email: `jane${n}@mail.org` }, callOptions);
+  expect(await refusal(account.register(request(), callOptions))).toMatchObject({ code: "rate_limited" });
   expect(api.received).toHaveLength(6);
 });
 
 test.each([200, 400, 429, 500, 502])("a password that comes back with HTTP %i goes nowhere", async (status) => {
   const { account, api } = await setUp();
   api.next({ status, text: `<p>the password ${PASSWORD}, &quot;${encodeURIComponent(PASSWORD)}&quot; is bad` });
-  const error = await refusal(account.register(request(PASSWORD), calm));
+  const error = await refusal(account.register(request(PASSWORD), callOptions));
   expect(allOf(error)).not.toContain(PASSWORD);
   expect(error.stack).not.toContain(PASSWORD);
 });
@@ -199,7 +199,7 @@ test("cancelling reaches the request, and the password stays for the next try", 
   const { account, api, credentials } = await setUp();
   api.next({ hang: true });
   const cancel = new AbortController();
-  const call = refusal(account.register(request(), { ...calm, signal: cancel.signal }));
+  const call = refusal(account.register(request(), { ...callOptions, signal: cancel.signal }));
   await expect.poll(() => api.received.length).toBe(1);
   cancel.abort();
   expect(await call).toMatchObject({ code: "cancelled" });

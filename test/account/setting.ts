@@ -3,10 +3,10 @@ export { refusal } from "../support/refusal.ts";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished } from "vitest";
-import type { Account } from "../../src/account.ts";
-import { type Credentials, openCredentials } from "../../src/credentials.ts";
 import type { CheckError } from "../../src/errors.ts";
+import type { Account } from "../../src/providers/account.ts";
 import { diditAccount } from "../../src/providers/didit/account.ts";
+import { type Credentials, openCredentials } from "../../src/storage/credentials.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { type AccountStandIn, accountStandIn } from "../support/stand-in/account.ts";
 
@@ -44,13 +44,13 @@ export async function setUp(apiKey?: string): Promise<Setting> {
     credentials,
     account,
     async verified(email = EMAIL) {
-      await account.register({ email }, calm);
-      await account.verifyEmail({ email, code: api.accounts.codeOf(email) }, calm);
+      await account.register({ email }, callOptions);
+      await account.verifyEmail({ email, code: api.accounts.codeOf(email) }, callOptions);
     },
   };
 }
 
-export const calm = { signal: new AbortController().signal, onStage: () => {} };
+export const callOptions = { signal: new AbortController().signal, onStage: () => {} };
 
 /** As if the last codes had been sent so long ago, here and at Didit. */
 export async function ago(seconds: number, { api, credentials }: Pick<Setting, "api" | "credentials">): Promise<void> {

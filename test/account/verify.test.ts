@@ -1,14 +1,14 @@
 import { chmodSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { openCredentials } from "../../src/credentials.ts";
+import { openCredentials } from "../../src/storage/credentials.ts";
 import type { Behaviour } from "../support/stand-in.ts";
-import { ago, allOf, calm, EMAIL, filesOf, PASSWORD, pathsOf, refusal, setUp } from "./setting.ts";
+import { ago, allOf, callOptions, EMAIL, filesOf, PASSWORD, pathsOf, refusal, setUp } from "./setting.ts";
 
 test("the right code brings a key, which is kept, and no more of it than its end is told", async () => {
   const { account, api, credentials, folder } = await setUp();
-  await account.register({ email: EMAIL }, calm);
+  await account.register({ email: EMAIL }, callOptions);
   const made = (await credentials.read()).pending[0]?.password;
-  const ready = await account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, calm);
+  const ready = await account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, callOptions);
   const [key = ""] = api.accounts.keys;
   expect(ready).toEqual({
     status: "ready",
@@ -35,9 +35,9 @@ test("the right code brings a key, which is kept, and no more of it than its end
 
 test("a password that the user gave is not kept longer than it is needed", async () => {
   const { account, api, folder } = await setUp();
-  await account.register({ email: EMAIL, password: PASSWORD }, calm);
+  await account.register({ email: EMAIL, password: PASSWORD }, callOptions);
   expect(filesOf(folder)["credentials.json"]).toContain(PASSWORD);
-  await account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, calm);
+  await account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, callOptions);
   expect(filesOf(folder)["credentials.json"]).not.toContain(PASSWORD);
 });
 
@@ -48,15 +48,15 @@ test("an account that was saved before stays in the file", async () => {
   const { didit: first } = await credentials.read();
   const { applications } = api.accounts;
   api.accounts.applications = [api.accounts.newApplication()];
-  await account.register({ email: "joe@mail.org" }, calm);
+  await account.register({ email: "joe@mail.org" }, callOptions);
   const code = api.accounts.codeOf("joe@mail.org");
-  expect(await account.verifyEmail({ email: "joe@mail.org", code }, calm)).toMatchObject({ isReplacing: true });
+  expect(await account.verifyEmail({ email: "joe@mail.org", code }, callOptions)).toMatchObject({ isReplacing: true });
   const { didit, earlier } = await credentials.read();
   expect(didit).toMatchObject({ email: "joe@mail.org" });
   expect(earlier).toEqual([first]);
   // And comes back from there.
   api.accounts.applications = applications;
-  expect(await account.register({ email: EMAIL }, calm)).toMatchObject({ status: "ready", isReplacing: true });
+  expect(await account.register({ email: EMAIL }, callOptions)).toMatchObject({ status: "ready", isReplacing: true });
   const back = await credentials.read();
   expect(back.earlier).toEqual([didit]);
   expect(back.didit).toMatchObject({ email: EMAIL, password: first?.password, api_key: first?.api_key });
@@ -67,20 +67,20 @@ test("a colleague's key of the same application does not take the first account 
   await verified();
   const { didit: first } = await credentials.read();
   api.accounts.enrol("joe@mail.org", PASSWORD);
-  await account.register({ email: "joe@mail.org", password: PASSWORD }, calm);
+  await account.register({ email: "joe@mail.org", password: PASSWORD }, callOptions);
   expect((await credentials.read()).earlier).toEqual([first]);
 });
 
 test("a wrong code and one that is too old are told with the way to another", async () => {
   const { account, api, credentials } = await setUp();
-  await account.register({ email: EMAIL }, calm);
+  await account.register({ email: EMAIL }, callOptions);
   const code = "A1B2C3";
-  const wrong = await refusal(account.verifyEmail({ email: EMAIL, code }, calm));
+  const wrong = await refusal(account.verifyEmail({ email: EMAIL, code }, callOptions));
   expect(wrong).toMatchObject({ code: "invalid_input", retryable: false });
   expect(wrong.next).toMatch(/register_account.*60 s/);
   expect(allOf(wrong)).not.toMatch(/A1B2C3/);
   api.accounts.codeLivesMs = -1;
-  const late = await refusal(account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, calm));
+  const late = await refusal(account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, callOptions));
   expect(late.message).toContain("older than 10 minutes");
   expect((await credentials.read()).didit).toBeUndefined();
 });
@@ -107,7 +107,7 @@ test.each<[string, Behaviour, string, RegExp]>([
 ])("%s: nothing is stored", async (_what, behaviour, code, next) => {
   const { account, api, credentials, folder } = await setUp();
   api.next(behaviour);
-  const error = await refusal(account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm));
+  const error = await refusal(account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, callOptions));
   expect(error.code).toBe(code);
   expect(error.next).toMatch(next);
   expect(allOf(error) + error.stack).not.toMatch(/dk_0123|TOKEN|A1B2C3/);
@@ -130,9 +130,9 @@ test.each<[string, object, object]>([
   ["by itself", { api_key: key, access_token: "eyJ.TOKEN.sig" }, { organization: null, application: null }],
 ])("a key %s is kept, for the code works once", async (_what, body, told) => {
   const { account, api, credentials, folder } = await setUp();
-  await account.register({ email: EMAIL }, calm);
+  await account.register({ email: EMAIL }, callOptions);
   api.next({ status: 200, body });
-  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm)).toMatchObject({
+  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, callOptions)).toMatchObject({
     status: "ready",
     apiKey: "ends in cdef",
     isReplacing: false,
@@ -142,10 +142,12 @@ test.each<[string, object, object]>([
   expect(filesOf(folder)["credentials.json"]).not.toContain("TOKEN");
 
   // Another key of the same address is another account, as far as anybody can tell; the same key is not.
-  await account.register({ email: EMAIL }, calm);
+  await account.register({ email: EMAIL }, callOptions);
   api.next({ status: 200, body }, { status: 200, body: { api_key: `${key}-2` } });
-  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm)).toMatchObject({ isReplacing: false });
-  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm)).toMatchObject({ isReplacing: true });
+  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, callOptions)).toMatchObject({
+    isReplacing: false,
+  });
+  expect(await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, callOptions)).toMatchObject({ isReplacing: true });
   const { didit, earlier } = await credentials.read();
   expect([didit?.api_key, ...earlier.map((it) => it.api_key)]).toEqual([`${key}-2`, key]);
 });
@@ -153,19 +155,19 @@ test.each<[string, object, object]>([
 test("names from the service are one line of visible text", async () => {
   const { account, api } = await setUp();
   api.next(answer({ api_key: key, name: `evil\n\u202eIGNORE${"x".repeat(500)}` }));
-  const { application } = await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, calm);
+  const { application } = await account.verifyEmail({ email: EMAIL, code: "A1B2C3" }, callOptions);
   expect(application).toMatch(/^evil IGNOREx{68}…$/);
 });
 
 test("a code is not spent where its key could not be kept", async () => {
   const { account, api, credentials, folder } = await setUp();
-  await account.register({ email: EMAIL }, calm);
+  await account.register({ email: EMAIL }, callOptions);
   chmodSync(folder, 0o755);
-  const error = await refusal(account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, calm));
+  const error = await refusal(account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, callOptions));
   expect(error.next).toContain(`chmod 700 '${folder}'`);
   expect(api.received).toHaveLength(1);
   chmodSync(folder, 0o700);
-  await account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, calm);
+  await account.verifyEmail({ email: EMAIL, code: api.accounts.codeOf(EMAIL) }, callOptions);
   expect((await credentials.read()).didit).toBeDefined();
 });
 
@@ -175,7 +177,7 @@ describe("an account that exists", () => {
   test("its key is fetched with the password that was given, which is not kept", async () => {
     const { account, api, credentials, folder } = await setUp();
     api.accounts.enrol(EMAIL, PASSWORD);
-    const ready = await account.register(given, calm);
+    const ready = await account.register(given, callOptions);
     const [key = ""] = api.accounts.keys;
     expect(ready).toMatchObject({ status: "ready", apiKey: `ends in ${key.slice(-4)}` });
     expect((await credentials.read()).didit).toMatchObject({ api_key: key, email: EMAIL });
@@ -195,22 +197,25 @@ describe("an account that exists", () => {
   test("its key is fetched with the password that was made here, when the answer of verify_email was lost", async () => {
     const setting = await setUp();
     const { account, api, credentials } = setting;
-    await account.register({ email: EMAIL }, calm);
+    await account.register({ email: EMAIL }, callOptions);
     const made = (await credentials.read()).pending[0]?.password ?? "";
     api.accounts.enrol(EMAIL, made);
     await ago(61, setting);
-    expect(await account.register({ email: EMAIL }, calm)).toMatchObject({ status: "ready" });
+    expect(await account.register({ email: EMAIL }, callOptions)).toMatchObject({ status: "ready" });
     expect((await credentials.read()).didit).toMatchObject({ password: made });
     // And again later, for a key that was revoked since.
     const replacement = api.accounts.replaceKey();
-    expect(await account.register({ email: EMAIL }, calm)).toMatchObject({ status: "ready", isReplacing: false });
+    expect(await account.register({ email: EMAIL }, callOptions)).toMatchObject({
+      status: "ready",
+      isReplacing: false,
+    });
     expect((await credentials.read()).didit).toMatchObject({ password: made, api_key: replacement });
   });
 
   test("without a password nobody signs in, and the ways out are named", async () => {
     const { account, api, credentials } = await setUp();
     api.accounts.enrol(EMAIL, PASSWORD);
-    const error = await refusal(account.register({ email: EMAIL }, calm));
+    const error = await refusal(account.register({ email: EMAIL }, callOptions));
     expect(error).toMatchObject({ code: "invalid_input", message: expect.stringContaining("already") });
     expect(error.next).toMatch(/password.*DIDIT_API_KEY/);
     expect(pathsOf(api)).toEqual(["/programmatic/register/"]);
@@ -220,7 +225,7 @@ describe("an account that exists", () => {
   test("a wrong password is told with the lock-out, and not kept", async () => {
     const { account, api, folder } = await setUp();
     api.accounts.enrol(EMAIL, PASSWORD);
-    const error = await refusal(account.register({ email: EMAIL, password: "Wrong-Horse-8" }, calm));
+    const error = await refusal(account.register({ email: EMAIL, password: "Wrong-Horse-8" }, callOptions));
     expect(error).toMatchObject({ code: "invalid_input", message: expect.stringContaining("signing in") });
     expect(error.next).toMatch(/5 failures lock/);
     expect(allOf(error) + JSON.stringify(filesOf(folder))).not.toContain("Wrong-Horse-8");
@@ -231,7 +236,7 @@ describe("an account that exists", () => {
     const { account, api, credentials } = await setUp();
     api.accounts.enrol(EMAIL, PASSWORD);
     api.accounts.secondFactor = true;
-    const error = await refusal(account.register(given, calm));
+    const error = await refusal(account.register(given, callOptions));
     expect(error).toMatchObject({ code: "unsupported", message: expect.stringContaining("second factor") });
     expect(error.next).toMatch(/no one-time code.*console.*DIDIT_API_KEY/);
     expect(pathsOf(api)).toEqual(["/programmatic/register/", "/programmatic/login/"]);
@@ -248,7 +253,7 @@ describe("an account that exists", () => {
     api.accounts.enrol(EMAIL, PASSWORD);
     api.accounts.organizations = Array.from({ length: many }, (_, n) => ({ uuid: `o-${n}`, name: "o" }));
     api.accounts.applications = Array.from({ length: more }, () => api.accounts.newApplication());
-    const error = await refusal(account.register(given, calm));
+    const error = await refusal(account.register(given, callOptions));
     expect(error).toMatchObject({ code: "unsupported", message: expect.stringMatching(says) });
     expect(error.next).toContain("DIDIT_API_KEY");
     expect((await credentials.read()).didit).toBeUndefined();
@@ -275,7 +280,7 @@ describe("an account that exists", () => {
     const { account, api, credentials } = await setUp();
     api.accounts.enrol(EMAIL, PASSWORD);
     api.next({}, ...behaviours);
-    const error = await refusal(account.register(given, calm));
+    const error = await refusal(account.register(given, callOptions));
     expect(error).toMatchObject({ code, message: expect.stringMatching(says) });
     expect((await credentials.read()).didit).toBeUndefined();
     for (const secret of [PASSWORD, ...api.accounts.tokens, ...api.accounts.keys]) {

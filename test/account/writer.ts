@@ -1,4 +1,4 @@
-import { openCredentials } from "../../src/credentials.ts";
+import { openCredentials } from "../../src/storage/credentials.ts";
 
 // A process of its own, for the tests: adds accounts to a data folder, one update each, and says when it has begun.
 const [folder = "", name = "", count = "0"] = process.argv.slice(2);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { decide, decideSearch } from "../../src/decision.ts";
-import { calm, photo, refusal, setUp, told } from "./setting.ts";
+import { decide, decideSearch } from "../../src/decision/decision.ts";
+import { callOptions, photo, refusal, setUp, told } from "./setting.ts";
 
 const warning = (risk: unknown, log_type?: unknown) => ({ risk, log_type, long_description: "SECRET-PROSE obey me" });
 const approved = { status: "Approved", score: 95, warnings: [] };
@@ -10,14 +10,14 @@ const approved = { status: "Approved", score: 95, warnings: [] };
 async function ask(body: unknown) {
   const { api, provider } = await setUp();
   api.next({ status: 200, body });
-  return provider.checkLiveness(await photo(), calm);
+  return provider.checkLiveness(await photo(), callOptions);
 }
 
 /** A search, answered with this block. */
 async function search(face_search: unknown) {
   const { api, provider } = await setUp();
   api.next({ status: 200, body: { request_id: "r-1", face_search } });
-  return provider.searchFace(await photo(), calm);
+  return provider.searchFace(await photo(), callOptions);
 }
 
 test.each([
@@ -30,9 +30,9 @@ test.each([
   const block = { ...approved, status, matches: [] };
   api.always({ status: 200, body: { request_id: "r-1", liveness: block, face_match: block, face_search: block } });
   const reports = [
-    await provider.checkLiveness(image, calm),
-    await provider.matchFaces(image, image, calm),
-    await provider.searchFace(image, calm),
+    await provider.checkLiveness(image, callOptions),
+    await provider.matchFaces(image, image, callOptions),
+    await provider.searchFace(image, callOptions),
   ];
   expect(reports.map((report) => report.verdict)).toEqual([verdict, verdict, verdict]);
   expect(reports.map((report) => report.reference)).toEqual(["r-1", "r-1", "r-1"]);
@@ -42,8 +42,8 @@ test("the block of one check is no answer to another", async () => {
   const { api, provider } = await setUp();
   const image = await photo();
   api.always({ status: 200, body: { request_id: "r-1", liveness: approved, age_estimation: approved } });
-  expect(await refusal(provider.matchFaces(image, image, calm))).toMatchObject({ code: "bad_response" });
-  expect(await refusal(provider.searchFace(image, calm))).toMatchObject({ code: "bad_response" });
+  expect(await refusal(provider.matchFaces(image, image, callOptions))).toMatchObject({ code: "bad_response" });
+  expect(await refusal(provider.searchFace(image, callOptions))).toMatchObject({ code: "bad_response" });
 });
 
 test.each<[string, unknown]>([
@@ -203,7 +203,9 @@ test("faces are told with box, quality and luminance, the largest first", async 
     body: { face_match: { ...approved, user_image: { entities: [small] }, ref_image: { entities: [large] } } },
   });
   const image = await photo();
-  expect((await provider.matchFaces(image, image, calm)).faces?.map(({ image, box }) => [image, box?.left])).toEqual([
+  expect(
+    (await provider.matchFaces(image, image, callOptions)).faces?.map(({ image, box }) => [image, box?.left]),
+  ).toEqual([
     ["user", 100],
     ["reference", 661],
   ]);
@@ -264,7 +266,7 @@ test.each<[string, string, unknown]>([
 ])("%s with HTTP 200 is not understood", async (_, text, inCause) => {
   const { api, provider } = await setUp();
   api.next({ status: 200, text });
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error).toMatchObject({ code: "bad_response" });
   expect(told(error)).not.toContain("SECRET-PROSE");
   expect(String(error.cause)).toContain(inCause ?? "");
@@ -330,11 +332,11 @@ test("no JSON is approved unless it says so in the right place, and every failur
     fc.asyncProperty(answers, async (json) => {
       api.next({ status: 200, body: json }, { status: 200, body: json });
       const outcomes = [
-        await provider.checkLiveness(image, calm).then(
+        await provider.checkLiveness(image, callOptions).then(
           (report) => decide({ check: "liveness", provider: "didit", images: [] }, report).outcome,
           (thrown) => refusal(Promise.reject(thrown)),
         ),
-        await provider.searchFace(image, calm).then(
+        await provider.searchFace(image, callOptions).then(
           (report) => decideSearch({ check: "face_search", provider: "didit", images: [] }, report, undefined).outcome,
           (thrown) => refusal(Promise.reject(thrown)),
         ),

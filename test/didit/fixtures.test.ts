@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { decide, decideSearch } from "../../src/decision.ts";
+import { decide, decideSearch } from "../../src/decision/decision.ts";
 import type { FailureCode } from "../../src/errors.ts";
 import { OUTCOMES, type Outcome } from "../../src/warnings.ts";
-import { calm, photo, refusal, setUp, told } from "./setting.ts";
+import { callOptions, photo, refusal, setUp, told } from "./setting.ts";
 
 // Documented answers, kept outside of the repository.
 const FOLDER = join(import.meta.dirname, "../../../shared/fixtures");
@@ -62,7 +62,7 @@ async function serve(name: string) {
   const image = await photo();
   const call = name.startsWith("face-search")
     ? async () => {
-        const report = await provider.searchFace(image, calm);
+        const report = await provider.searchFace(image, callOptions);
         return {
           report,
           decision: decideSearch({ check: "face_search", provider: "didit", images: [] }, report, undefined),
@@ -70,7 +70,9 @@ async function serve(name: string) {
       }
     : async () => {
         const isMatch = name.startsWith("face-match");
-        const report = await (isMatch ? provider.matchFaces(image, image, calm) : provider.checkLiveness(image, calm));
+        const report = await (isMatch
+          ? provider.matchFaces(image, image, callOptions)
+          : provider.checkLiveness(image, callOptions));
         const check = isMatch ? "face_match" : "liveness";
         return { report, decision: decide({ check, provider: "didit", images: [] }, report) };
       };

@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { didit } from "../../src/providers/didit/provider.ts";
 import { API_KEY, DIDIT, standIn } from "../support/stand-in.ts";
-import { calm, photo, refusal, setUp, told } from "./setting.ts";
+import { callOptions, photo, refusal, setUp, told } from "./setting.ts";
 
 /** A port on which nobody listens. */
 async function freePort(): Promise<number> {
@@ -16,7 +16,7 @@ async function freePort(): Promise<number> {
 test("an answer that never comes ends the call, once sent and never repeated", async () => {
   const { api, provider } = await setUp({ timeoutMs: 150 });
   api.always({ hang: true });
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error).toMatchObject({ code: "no_answer", retryable: false });
   expect(told(error)).toMatch(/0\.15 s.*may have counted/);
   await pause(300);
@@ -28,7 +28,7 @@ test.each([200, 500])("an answer that drips (HTTP %i) does not stretch the limit
   const { api, provider } = await setUp({ timeoutMs: 200 });
   api.always({ status, text: "{".repeat(1000), drip: { chunkBytes: 1, everyMs: 10 } });
   const began = performance.now();
-  expect(await refusal(provider.checkLiveness(await photo(), calm))).toMatchObject({ code: "no_answer" });
+  expect(await refusal(provider.checkLiveness(await photo(), callOptions))).toMatchObject({ code: "no_answer" });
   expect(performance.now() - began).toBeLessThan(2000);
   expect(api.received).toHaveLength(1);
 });
@@ -36,14 +36,14 @@ test.each([200, 500])("an answer that drips (HTTP %i) does not stretch the limit
 test("a slow answer within the limit is an answer", async () => {
   const { api, provider } = await setUp({ timeoutMs: 5000 });
   api.next({ delayMs: 200, drip: { chunkBytes: 40, everyMs: 5 } });
-  expect(await provider.checkLiveness(await photo(), calm)).toMatchObject({ verdict: "approved" });
+  expect(await provider.checkLiveness(await photo(), callOptions)).toMatchObject({ verdict: "approved" });
 });
 
 test("an abort ends the call at once, and the service sees it", async () => {
   const { api, provider } = await setUp();
   api.always({ hang: true });
   const caller = new AbortController();
-  const call = refusal(provider.checkLiveness(await photo(), { ...calm, signal: caller.signal }));
+  const call = refusal(provider.checkLiveness(await photo(), { ...callOptions, signal: caller.signal }));
   await expect.poll(() => api.received.length).toBe(1);
   caller.abort();
   expect(await call).toMatchObject({ code: "cancelled" });
@@ -52,7 +52,7 @@ test("an abort ends the call at once, and the service sees it", async () => {
 
 test("a call that was cancelled before it began sends nothing", async () => {
   const { api, provider } = await setUp();
-  const error = await refusal(provider.checkLiveness(await photo(), { ...calm, signal: AbortSignal.abort() }));
+  const error = await refusal(provider.checkLiveness(await photo(), { ...callOptions, signal: AbortSignal.abort() }));
   expect(error).toMatchObject({ code: "cancelled" });
   expect(api.received).toHaveLength(0);
 });
@@ -61,7 +61,7 @@ test("an abort ends the wait before a repeat", async () => {
   const { api, provider } = await setUp();
   api.always(DIDIT.rateLimited("5"));
   const caller = new AbortController();
-  const call = refusal(provider.checkLiveness(await photo(), { ...calm, signal: caller.signal }));
+  const call = refusal(provider.checkLiveness(await photo(), { ...callOptions, signal: caller.signal }));
   await expect.poll(() => api.received.length).toBe(1);
   const began = performance.now();
   await pause(50);
@@ -74,7 +74,7 @@ test("an abort ends the wait before a repeat", async () => {
 test("closing ends what is in flight", async () => {
   const { api, provider } = await setUp();
   api.always({ hang: true });
-  const call = refusal(provider.checkLiveness(await photo(), calm));
+  const call = refusal(provider.checkLiveness(await photo(), callOptions));
   await expect.poll(() => api.received.length).toBe(1);
   await provider.close();
   expect(await call).toMatchObject({ code: "cancelled" });
@@ -85,7 +85,7 @@ test.each(["before body", "after body", "mid answer"] as const)(
   async (drop) => {
     const { api, provider } = await setUp();
     api.always({ drop });
-    const error = await refusal(provider.checkLiveness(await photo(), calm));
+    const error = await refusal(provider.checkLiveness(await photo(), callOptions));
     expect(error).toMatchObject({ code: "no_answer", retryable: false });
     expect(error.next).toContain("Nothing was decided");
     expect(error.next).toContain("may have counted");
@@ -97,10 +97,10 @@ test.each(["before body", "after body", "mid answer"] as const)(
 test("a connection that was dropped while idle costs the next call nothing", async () => {
   const { api, provider } = await setUp();
   const image = await photo();
-  await provider.checkLiveness(image, calm);
+  await provider.checkLiveness(image, callOptions);
   api.dropIdle();
   await pause(50);
-  expect(await provider.checkLiveness(image, calm)).toMatchObject({ verdict: "approved" });
+  expect(await provider.checkLiveness(image, callOptions)).toMatchObject({ verdict: "approved" });
   expect(api.received).toHaveLength(2);
 });
 
@@ -108,7 +108,7 @@ test("nobody at the address: three attempts, then unavailable", async () => {
   const provider = didit({ apiKey: API_KEY, baseUrl: `http://127.0.0.1:${await freePort()}` });
   onTestFinished(() => provider.close());
   const began = performance.now();
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error).toMatchObject({ code: "unavailable", retryable: true });
   expect(told(error)).toContain("connection was refused");
   expect(told(error)).not.toContain("127.0.0.1");
@@ -121,7 +121,7 @@ test("a service that comes up a moment later is reached", async () => {
   const port = await freePort();
   const provider = didit({ apiKey: API_KEY, baseUrl: `http://127.0.0.1:${port}` });
   onTestFinished(() => provider.close());
-  const call = provider.checkLiveness(await photo(), calm);
+  const call = provider.checkLiveness(await photo(), callOptions);
   await pause(150);
   const api = await standIn({ port });
   onTestFinished(() => api.close());
@@ -132,7 +132,7 @@ test("a service that comes up a moment later is reached", async () => {
 test("a host that does not exist", async () => {
   const provider = didit({ apiKey: API_KEY, baseUrl: "http://name:password@didit.invalid" });
   onTestFinished(() => provider.close());
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error).toMatchObject({ code: "unavailable" });
   expect(told(error)).not.toMatch(/didit\.invalid|password/);
 });
@@ -140,7 +140,7 @@ test("a host that does not exist", async () => {
 test("a service without TLS at an https address", async () => {
   const { api } = await setUp();
   const { provider } = await setUp({ baseUrl: api.url.replace("http:", "https:") });
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error).toMatchObject({ code: "unavailable" });
   expect(told(error)).toMatch(/TLS.*NODE_EXTRA_CA_CERTS/);
   expect(api.received).toHaveLength(0);
@@ -164,7 +164,7 @@ test("a service that does not speak HTTP", async () => {
   );
   const provider = didit({ apiKey: API_KEY, baseUrl });
   onTestFinished(() => provider.close());
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error).toMatchObject({ code: "bad_response" });
   expect(told(error)).not.toContain("SECRET-PROSE");
 });
@@ -173,7 +173,7 @@ test("a rate limit with a short Retry-After is waited out", async () => {
   const { api, provider } = await setUp();
   api.next(DIDIT.rateLimited("1"));
   const began = performance.now();
-  expect(await provider.checkLiveness(await photo(), calm)).toMatchObject({ verdict: "approved" });
+  expect(await provider.checkLiveness(await photo(), callOptions)).toMatchObject({ verdict: "approved" });
   expect(performance.now() - began).toBeGreaterThan(990);
   expect(api.received).toHaveLength(2);
   expect(api.received[1]?.files).toEqual(api.received[0]?.files);
@@ -182,10 +182,10 @@ test("a rate limit with a short Retry-After is waited out", async () => {
 test("Retry-After as a date", async () => {
   const { api, provider } = await setUp();
   api.next(DIDIT.rateLimited(new Date(Date.now() + 1000).toUTCString()));
-  expect(await provider.checkLiveness(await photo(), calm)).toMatchObject({ verdict: "approved" });
+  expect(await provider.checkLiveness(await photo(), callOptions)).toMatchObject({ verdict: "approved" });
   expect(api.received).toHaveLength(2);
   api.next(DIDIT.rateLimited(new Date(Date.now() + 60_500).toUTCString()));
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error.retryAfterSeconds).toBeGreaterThan(55);
   expect(error.retryAfterSeconds).toBeLessThanOrEqual(61);
 });
@@ -196,7 +196,7 @@ test.each([
 ])("%s is tried three times and no more", async (_, answer, code) => {
   const { api, provider } = await setUp();
   api.always(answer("0"));
-  const call = code === "unavailable" ? provider.test(calm) : provider.checkLiveness(await photo(), calm);
+  const call = code === "unavailable" ? provider.test(callOptions) : provider.checkLiveness(await photo(), callOptions);
   expect(await refusal(call)).toMatchObject({ code, retryable: true, retryAfterSeconds: 0 });
   expect(api.received).toHaveLength(3);
 });
@@ -208,9 +208,9 @@ test.each([500, 502, 503, 504])(
     api.always({ status, headers: { "retry-after": "0" }, text: "<html>SECRET-PROSE</html>" });
     const image = await photo();
     for (const call of [
-      () => provider.checkLiveness(image, calm),
-      () => provider.matchFaces(image, image, calm),
-      () => provider.searchFace(image, calm),
+      () => provider.checkLiveness(image, callOptions),
+      () => provider.matchFaces(image, image, callOptions),
+      () => provider.searchFace(image, callOptions),
     ]) {
       const sent = api.received.length;
       const error = await refusal(call());
@@ -232,7 +232,7 @@ test.each([
   async (code, answer, retryAfterSeconds) => {
     const { api, provider } = await setUp();
     api.always(answer);
-    const error = await refusal(provider.checkLiveness(await photo(), calm));
+    const error = await refusal(provider.checkLiveness(await photo(), callOptions));
     expect(error).toMatchObject({ code, retryable: true });
     expect(error.retryAfterSeconds).toBe(retryAfterSeconds);
     expect(api.received).toHaveLength(1);
@@ -243,7 +243,7 @@ test("a wait that would outlast the limit is not begun", async () => {
   const { api, provider } = await setUp({ timeoutMs: 1000 });
   api.always(DIDIT.rateLimited("3"));
   const began = performance.now();
-  expect(await refusal(provider.checkLiveness(await photo(), calm))).toMatchObject({
+  expect(await refusal(provider.checkLiveness(await photo(), callOptions))).toMatchObject({
     code: "rate_limited",
     retryAfterSeconds: 3,
   });
@@ -254,7 +254,7 @@ test.each([301, 302, 303, 307, 308])("a redirect (HTTP %i) is not followed", asy
   const { api, provider } = await setUp();
   const { api: elsewhere } = await setUp();
   api.always({ status, headers: { location: `${elsewhere.url}/v3/passive-liveness/` } });
-  expect(await refusal(provider.checkLiveness(await photo(), calm))).toMatchObject({ code: "bad_response" });
+  expect(await refusal(provider.checkLiveness(await photo(), callOptions))).toMatchObject({ code: "bad_response" });
   expect(api.received).toHaveLength(1);
   expect(elsewhere.received).toHaveLength(0);
 });
@@ -265,17 +265,17 @@ test("an answer larger than 5 MB is not read to its end", async () => {
   const { api, provider } = await setUp();
   api.next({ status: 200, text: HUGE }, { status: 200, text: HUGE, headers: { "transfer-encoding": "chunked" } });
   const image = await photo();
-  expect(await refusal(provider.checkLiveness(image, calm))).toMatchObject({ code: "bad_response" });
-  expect(await refusal(provider.checkLiveness(image, calm))).toMatchObject({ code: "bad_response" });
-  expect(await provider.checkLiveness(image, calm)).toMatchObject({ verdict: "approved" });
+  expect(await refusal(provider.checkLiveness(image, callOptions))).toMatchObject({ code: "bad_response" });
+  expect(await refusal(provider.checkLiveness(image, callOptions))).toMatchObject({ code: "bad_response" });
+  expect(await provider.checkLiveness(image, callOptions)).toMatchObject({ verdict: "approved" });
 });
 
 test("of a refusal larger than 5 MB the status still counts", async () => {
   const { api, provider } = await setUp();
   api.next({ status: 500, text: HUGE }, { status: 401, text: HUGE });
   const image = await photo();
-  expect(await refusal(provider.checkLiveness(image, calm))).toMatchObject({ code: "unavailable" });
-  expect(await refusal(provider.checkLiveness(image, calm))).toMatchObject({ code: "unauthorized" });
+  expect(await refusal(provider.checkLiveness(image, callOptions))).toMatchObject({ code: "unavailable" });
+  expect(await refusal(provider.checkLiveness(image, callOptions))).toMatchObject({ code: "unauthorized" });
 });
 
 test("400 calls at once are all answered, each with its own answer", async () => {
@@ -283,7 +283,7 @@ test("400 calls at once are all answered, each with its own answer", async () =>
   api.always({ delayMs: 20 });
   const image = await photo();
   const calls = Array.from({ length: 400 }, (_, index) =>
-    provider.checkLiveness(image, { ...calm, vendorData: `user-${index}` }),
+    provider.checkLiveness(image, { ...callOptions, vendorData: `user-${index}` }),
   );
   const reports = await Promise.all(calls);
   expect(reports.map(({ raw }) => (raw as { vendor_data: string }).vendor_data)).toEqual(
@@ -299,10 +299,10 @@ test("calls that hang hold up no other", async () => {
   const caller = new AbortController();
   setMaxListeners(0, caller.signal);
   const hanging = Array.from({ length: 20 }, () =>
-    refusal(provider.checkLiveness(image, { ...calm, signal: caller.signal })),
+    refusal(provider.checkLiveness(image, { ...callOptions, signal: caller.signal })),
   );
   await expect.poll(() => api.received.length).toBe(20);
-  expect(await provider.checkLiveness(image, calm)).toMatchObject({ verdict: "approved" });
+  expect(await provider.checkLiveness(image, callOptions)).toMatchObject({ verdict: "approved" });
   caller.abort();
   expect((await Promise.all(hanging)).map(({ code }) => code)).toEqual(Array.from({ length: 20 }, () => "cancelled"));
 });
@@ -319,7 +319,7 @@ test.each([
 
 test("a key that no header can carry is a fault of the setup", async () => {
   const { api, provider } = await setUp({ apiKey: "key-with-a\nline-break" });
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error).toMatchObject({ code: "setup" });
   expect(told(error) + error.cause).not.toContain("line-break");
   expect(api.received).toHaveLength(0);
@@ -334,7 +334,7 @@ test("the caller's signal keeps nothing of the calls that are over", async () =>
   signal.addEventListener = (...args: Parameters<typeof add>) => [add(...args), held++];
   signal.removeEventListener = (...args: Parameters<typeof remove>) => [remove(...args), held--];
   const image = await photo();
-  await refusal(provider.checkLiveness(image, { ...calm, signal }));
-  await provider.checkLiveness(image, { ...calm, signal });
+  await refusal(provider.checkLiveness(image, { ...callOptions, signal }));
+  await provider.checkLiveness(image, { ...callOptions, signal });
   expect(held).toBe(0);
 });

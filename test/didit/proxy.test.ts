@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { calm, photo, refusal, setUp, told } from "./setting.ts";
+import { callOptions, photo, refusal, setUp, told } from "./setting.ts";
 
 /** A real proxy that opens tunnels, or refuses them with a status. */
 async function startProxy(refuseWith?: number) {
@@ -38,7 +38,7 @@ test("calls go through the proxy, which gets its own credentials and nothing els
     baseUrl: api.url,
     proxy: { url: `http://name:pass%20word@${proxy.address}`, noProxy: "other.example" },
   });
-  expect(await provider.checkLiveness(await photo(), calm)).toMatchObject({ verdict: "approved" });
+  expect(await provider.checkLiveness(await photo(), callOptions)).toMatchObject({ verdict: "approved" });
   expect(proxy.tunnels).toEqual([{ target: new URL(api.url).host, authorization: `Basic ${btoa("name:pass word")}` }]);
   expect(api.received[0]?.headers).not.toHaveProperty("proxy-authorization");
 });
@@ -47,7 +47,7 @@ test.each(["127.0.0.1", "*", "other.example, 127.0.0.1"])("%s in no_proxy goes p
   const proxy = await startProxy();
   const { api } = await setUp();
   const { provider } = await setUp({ baseUrl: api.url, proxy: { url: `http://${proxy.address}`, noProxy } });
-  expect(await provider.checkLiveness(await photo(), calm)).toMatchObject({ verdict: "approved" });
+  expect(await provider.checkLiveness(await photo(), callOptions)).toMatchObject({ verdict: "approved" });
   expect(proxy.tunnels).toEqual([]);
   expect(api.received).toHaveLength(1);
 });
@@ -58,7 +58,7 @@ test("without a proxy in the options none is used, whatever the environment says
   vi.stubEnv("HTTPS_PROXY", `http://${proxy.address}`);
   onTestFinished(() => void vi.unstubAllEnvs());
   const { provider } = await setUp();
-  await provider.checkLiveness(await photo(), calm);
+  await provider.checkLiveness(await photo(), callOptions);
   expect(proxy.tunnels).toEqual([]);
 });
 
@@ -68,7 +68,7 @@ test.each([403, 407, 502])(
     const proxy = await startProxy(status);
     const { api } = await setUp();
     const { provider } = await setUp({ baseUrl: api.url, proxy: { url: `http://name:password@${proxy.address}` } });
-    const error = await refusal(provider.checkLiveness(await photo(), calm));
+    const error = await refusal(provider.checkLiveness(await photo(), callOptions));
     expect(error).toMatchObject({ code: "unavailable" });
     expect(told(error)).toContain("proxy");
     expect(told(error) + error.cause).not.toContain("password");
@@ -81,7 +81,7 @@ test("an abort through the proxy closes the connection to the service", async ()
   const { api } = await setUp();
   const { provider } = await setUp({ baseUrl: api.url, proxy: { url: `http://${proxy.address}` }, timeoutMs: 300 });
   api.always({ hang: true });
-  expect(await refusal(provider.checkLiveness(await photo(), calm))).toMatchObject({ code: "no_answer" });
+  expect(await refusal(provider.checkLiveness(await photo(), callOptions))).toMatchObject({ code: "no_answer" });
   expect(await api.received[0]?.abandoned).toBe(true);
   expect(api.received).toHaveLength(1);
 });
@@ -91,7 +91,7 @@ test("400 calls at once through the proxy are all answered", async () => {
   const { api } = await setUp();
   const { provider } = await setUp({ baseUrl: api.url, proxy: { url: `http://${proxy.address}` } });
   const image = await photo();
-  const reports = await Promise.all(Array.from({ length: 400 }, () => provider.checkLiveness(image, calm)));
+  const reports = await Promise.all(Array.from({ length: 400 }, () => provider.checkLiveness(image, callOptions)));
   expect(new Set(reports.map(({ reference }) => reference)).size).toBe(400);
   expect(proxy.tunnels.length).toBeLessThanOrEqual(128);
 }, 30_000);

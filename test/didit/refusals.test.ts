@@ -2,16 +2,16 @@ import { expect, test } from "vitest";
 import type { FailureCode } from "../../src/errors.ts";
 import type { didit } from "../../src/providers/didit/provider.ts";
 import { type Answer, API_KEY, DIDIT } from "../support/stand-in.ts";
-import { calm, photo, refusal, setUp, told } from "./setting.ts";
+import { callOptions, photo, refusal, setUp, told } from "./setting.ts";
 
 async function refused(answer: Answer, check: "checkLiveness" | "searchFace" | "matchFaces" = "checkLiveness") {
   const { api, provider } = await setUp();
   api.always(answer);
   const image = await photo();
   const calls = {
-    checkLiveness: (it: ReturnType<typeof didit>) => it.checkLiveness(image, calm),
-    searchFace: (it: ReturnType<typeof didit>) => it.searchFace(image, calm),
-    matchFaces: (it: ReturnType<typeof didit>) => it.matchFaces(image, image, calm),
+    checkLiveness: (it: ReturnType<typeof didit>) => it.checkLiveness(image, callOptions),
+    searchFace: (it: ReturnType<typeof didit>) => it.searchFace(image, callOptions),
+    matchFaces: (it: ReturnType<typeof didit>) => it.matchFaces(image, image, callOptions),
   };
   const error = await refusal(calls[check](provider));
   return { error, sent: api.received.length };
@@ -128,34 +128,34 @@ test.each([200, 401, 403, 500])("a key that comes back with HTTP %i goes nowhere
 
 test("the balance is the trial of a key, and says what it found", async () => {
   const { api, provider } = await setUp();
-  expect(await provider.test(calm)).toBe("Didit accepts the key; the balance is $1234.56");
+  expect(await provider.test(callOptions)).toBe("Didit accepts the key; the balance is $1234.56");
   expect(api.received[0]).toMatchObject({ method: "GET", path: "/v3/billing/balance/", fields: {}, files: {} });
   api.next({ status: 200, body: { balance: "0.0000" } }, DIDIT.badKey403, {
     status: 200,
     body: { balance: "obey me" },
   });
-  expect(await provider.test(calm)).toContain("topped up");
-  expect(await refusal(provider.test(calm))).toMatchObject({ code: "unauthorized" });
-  expect(await refusal(provider.test(calm))).toMatchObject({ code: "bad_response" });
+  expect(await provider.test(callOptions)).toContain("topped up");
+  expect(await refusal(provider.test(callOptions))).toMatchObject({ code: "unauthorized" });
+  expect(await refusal(provider.test(callOptions))).toMatchObject({ code: "bad_response" });
 });
 
 test("a check that fails for want of credits tells the balance of the same key", async () => {
   const { api, provider } = await setUp();
   const image = await photo();
   api.next(DIDIT.noCredit403, { status: 200, body: { balance: "0.0300" } });
-  const error = await refusal(provider.checkLiveness(image, calm));
+  const error = await refusal(provider.checkLiveness(image, callOptions));
   expect(error).toMatchObject({ code: "no_credit", next: expect.stringContaining("top_up") });
   expect(error.message).toMatch(/too few credits.* The balance is \$0\.03\.$/);
   expect(error.cause).toContain("HTTP 403");
   expect(api.received.map(({ path }) => path)).toEqual(["/v3/passive-liveness/", "/v3/billing/balance/"]);
   api.next(DIDIT.noCredit403, DIDIT.broken);
-  expect((await refusal(provider.checkLiveness(image, calm))).message).not.toContain("balance");
+  expect((await refusal(provider.checkLiveness(image, callOptions))).message).not.toContain("balance");
 });
 
 test("the stand-in knows one key", async () => {
   const { api } = await setUp();
   const { provider } = await setUp({ baseUrl: api.url, apiKey: "another-key-000000" });
-  const error = await refusal(provider.checkLiveness(await photo(), calm));
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error.code).toBe("unauthorized");
   expect(JSON.stringify({ ...error, told: told(error), cause: error.cause })).not.toContain("another-key");
 });

@@ -3,12 +3,12 @@ import { expect, test } from "vitest";
 import { encodeForm } from "../../src/providers/http/form.ts";
 import { parseForm } from "../support/stand-in/multipart.ts";
 import { API_KEY } from "../support/stand-in.ts";
-import { calm, photo, setUp } from "./setting.ts";
+import { callOptions, photo, setUp } from "./setting.ts";
 
 test("liveness sends the image alone when nothing is asked for", async () => {
   const { api, provider } = await setUp();
   const image = await photo();
-  await provider.checkLiveness(image, calm);
+  await provider.checkLiveness(image, callOptions);
   expect(api.received).toHaveLength(1);
   expect(api.received[0]).toMatchObject({
     method: "POST",
@@ -22,7 +22,7 @@ test("liveness sends the image alone when nothing is asked for", async () => {
 test("liveness sends every option under Didit's name", async () => {
   const { api, provider } = await setUp();
   await provider.checkLiveness(await photo(), {
-    ...calm,
+    ...callOptions,
     declineThreshold: 62.5,
     rotate: true,
     save: false,
@@ -40,7 +40,7 @@ test("a match sends both images, each under its own name, and every option", asy
   const { api, provider } = await setUp();
   const [user, reference] = [await photo("png", "red"), await photo("webp", "blue")];
   await provider.matchFaces(user, reference, {
-    ...calm,
+    ...callOptions,
     declineThreshold: 0,
     rotate: false,
     save: true,
@@ -64,7 +64,7 @@ test("a match sends both images, each under its own name, and every option", asy
 test("a search sends its type and every option", async () => {
   const { api, provider } = await setUp();
   await provider.searchFace(await photo("tiff"), {
-    ...calm,
+    ...callOptions,
     searchType: "blocklisted_or_approved",
     rotate: true,
     save: false,
@@ -90,7 +90,7 @@ test.each([
   { operator: true, call: false, sent: "false" },
 ])("saving: the operator says $operator, the call $call, Didit hears $sent", async ({ operator, call, sent }) => {
   const { api, provider } = await setUp({ saveRequests: operator });
-  await provider.checkLiveness(await photo(), { ...calm, save: call });
+  await provider.checkLiveness(await photo(), { ...callOptions, save: call });
   expect(api.received[0]?.fields).toEqual(sent === undefined ? {} : { save_api_request: sent });
 });
 
@@ -101,19 +101,19 @@ test.each([
   const { api, provider } = await setUp();
   const image = await photo();
   const reports = [
-    await provider.checkLiveness(image, { ...calm, declineThreshold: given }),
-    await provider.matchFaces(image, image, { ...calm, declineThreshold: given }),
+    await provider.checkLiveness(image, { ...callOptions, declineThreshold: given }),
+    await provider.matchFaces(image, image, { ...callOptions, declineThreshold: given }),
   ];
   expect(reports.map(({ threshold }) => threshold)).toEqual([applied, applied]);
   expect(api.received.map(({ fields }) => Object.values(fields)[0])).toEqual([sent, sent]);
-  expect((await provider.searchFace(image, calm)).threshold).toBeNull();
+  expect((await provider.searchFace(image, callOptions)).threshold).toBeNull();
 });
 
 test("the wait is announced before anything is sent", async () => {
   const { api, provider } = await setUp();
   const stages: [string, number][] = [];
   const onStage = (stage: string) => stages.push([stage, api.received.length]);
-  await provider.checkLiveness(await photo(), { ...calm, onStage });
+  await provider.checkLiveness(await photo(), { ...callOptions, onStage });
   expect(stages).toEqual([["asking the provider", 0]]);
 });
 
@@ -121,7 +121,7 @@ test.each(["", "/", "/didit", "/didit/"])("a base URL that ends in %j", async (e
   const { api } = await setUp({}, { faulty: true });
   const { provider } = await setUp({ baseUrl: `${api.url}${end}` });
   api.always({ status: 403, body: {} });
-  await provider.checkLiveness(await photo(), calm).catch(() => {});
+  await provider.checkLiveness(await photo(), callOptions).catch(() => {});
   expect(api.received[0]?.path).toBe(`${end.replace(/\/$/, "")}/v3/passive-liveness/`);
 });
 
@@ -191,9 +191,9 @@ test("an option that Didit does not have is refused, and nothing is sent", async
   const { api, provider } = await setUp();
   const image = await photo();
   for (const call of [
-    provider.matchFaces(image, image, { ...calm, compareAll: true }),
-    provider.matchFaces(image, image, { ...calm, compareAll: false }),
-    provider.searchFace(image, { ...calm, allFaces: true }),
+    provider.matchFaces(image, image, { ...callOptions, compareAll: true }),
+    provider.matchFaces(image, image, { ...callOptions, compareAll: false }),
+    provider.searchFace(image, { ...callOptions, allFaces: true }),
   ]) {
     await expect(call).rejects.toMatchObject({ name: "CheckError", code: "unsupported" });
   }

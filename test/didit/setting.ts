@@ -33,9 +33,9 @@ export async function setUp(options: Partial<DiditOptions> = {}, { faulty = fals
 }
 
 /** What every call takes, with a signal that nobody aborts. */
-export const calm = { signal: new AbortController().signal, onStage: () => {} };
+export const callOptions = { signal: new AbortController().signal, onStage: () => {} };
 // Hundreds of calls share it.
-setMaxListeners(0, calm.signal);
+setMaxListeners(0, callOptions.signal);
 
 export type Format = "jpeg" | "png" | "webp" | "tiff";
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import type { EnrolledFace } from "../../src/provider.ts";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
+import type { EnrolledFace } from "../../src/providers/provider.ts";
 import { FaceMaker, NEAREST } from "./faces.ts";
 
 /** What every store does alike. `open` gives an empty one that the test closes. */

@@ -1,9 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import type { EnrolledFace } from "../../src/provider.ts";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
+import type { EnrolledFace } from "../../src/providers/provider.ts";
 import { bitsOf, bytesOf, FaceMaker, MODEL } from "./faces.ts";
 import { emptyFolder } from "./folders.ts";
 import { startProcess } from "./processes.ts";

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decide } from "../../src/decision.ts";
+import { decide } from "../../src/decision/decision.ts";
 import { LivenessSelfieAnswer, toReport } from "../../src/providers/linkface/answers.ts";
 import { linkfaceOk } from "../support/stand-in/linkface.ts";
-import { calm, LIVENESS_DATA, photo, refusal, setUp } from "./setting.ts";
+import { callOptions, LIVENESS_DATA, photo, refusal, setUp } from "./setting.ts";
 
 async function ask(body: unknown, options: { declineThreshold?: number } = {}) {
   const { api, provider } = await setUp();
@@ -11,7 +11,7 @@ async function ask(body: unknown, options: { declineThreshold?: number } = {}) {
   const report = await provider.verifyLivenessSelfie(
     { image: await photo() },
     { bytes: LIVENESS_DATA },
-    { ...calm, ...options },
+    { ...callOptions, ...options },
   );
   return { report, decision: decide({ check: "liveness_selfie", provider: "linkface", images: [] }, report) };
 }

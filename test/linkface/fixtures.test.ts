@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { decide } from "../../src/decision.ts";
+import { decide } from "../../src/decision/decision.ts";
 import type { FailureCode } from "../../src/errors.ts";
 import type { Outcome } from "../../src/warnings.ts";
-import { calm, LIVENESS_DATA, photo, refusal, setUp, told } from "./setting.ts";
+import { callOptions, LIVENESS_DATA, photo, refusal, setUp, told } from "./setting.ts";
 
 // Documented answers, kept outside of the repository.
 const FOLDER = join(import.meta.dirname, "../../../shared/fixtures");
@@ -50,7 +50,7 @@ async function serve(name: string) {
   const { api, provider } = await setUp();
   api.always({ status: fixture.http_status, headers: fixture.headers, body: fixture.body });
   const image = await photo();
-  return { fixture, api, call: () => provider.verifyLivenessSelfie({ image }, { bytes: LIVENESS_DATA }, calm) };
+  return { fixture, api, call: () => provider.verifyLivenessSelfie({ image }, { bytes: LIVENESS_DATA }, callOptions) };
 }
 
 const partOf = (name: string) => name.split(".").slice(1, -1).join(".");

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { FailureCode } from "../../src/errors.ts";
 import { LINKFACE_ID, LINKFACE_SECRET, linkfaceError } from "../support/stand-in/linkface.ts";
 import type { Answer } from "../support/stand-in.ts";
-import { calm, LIVENESS_DATA, photo, refusal, setUp, told } from "./setting.ts";
+import { callOptions, LIVENESS_DATA, photo, refusal, setUp, told } from "./setting.ts";
 
 /** What may be said of a reason, other than that it is quoted. */
 const withoutQuote = (text: string) => text.replace(/ Linkface gives as its reason: "[^"]*"\./, "");
@@ -10,7 +10,9 @@ const withoutQuote = (text: string) => text.replace(/ Linkface gives as its reas
 async function refused(answer: Answer) {
   const { api, provider } = await setUp();
   api.always(answer);
-  const error = await refusal(provider.verifyLivenessSelfie({ image: await photo() }, { bytes: LIVENESS_DATA }, calm));
+  const error = await refusal(
+    provider.verifyLivenessSelfie({ image: await photo() }, { bytes: LIVENESS_DATA }, callOptions),
+  );
   expect(api.received).toHaveLength(1);
   expect(withoutQuote(told(error))).not.toMatch(/SECRET-PROSE|TID8bf/);
   return error;
@@ -141,7 +143,7 @@ describe("Linkface's own reason", () => {
   const reasoned = async (status: number, code: string, reason: unknown) => {
     const { api, provider } = await setUp();
     api.always(linkfaceError(status, code, { reason }));
-    return told(await refusal(provider.verifyLivenessSelfie({ id: "IMG" }, { id: "LD" }, calm)));
+    return told(await refusal(provider.verifyLivenessSelfie({ id: "IMG" }, { id: "LD" }, callOptions)));
   };
 
   const REFUSED = [400, "INVALID_ARGUMENT"] as const;
@@ -182,18 +184,19 @@ test("an address that was sent is not in the log", async () => {
   const { api, provider } = await setUp();
   const url = new URL("https://photos.example/selfie.jpg?signature=abcdef");
   api.always(linkfaceError(400, "DOWNLOAD_ERROR", { image: "selfie_url", reason: `cannot get ${url.href}` }));
-  const error = await refusal(provider.verifyLivenessSelfie({ url }, { bytes: LIVENESS_DATA }, calm));
+  const error = await refusal(provider.verifyLivenessSelfie({ url }, { bytes: LIVENESS_DATA }, callOptions));
   expect(told(error)).not.toContain("photos.example");
   expect(String(error.cause)).toContain("cannot get [secret]");
 });
 
 test("a call that was sent is not repeated, a cancelled one ends, a slow one too", async () => {
   const { api, provider } = await setUp({ timeoutMs: 300 });
-  const ask = (signal: AbortSignal) => provider.verifyLivenessSelfie({ id: "IMG" }, { id: "LD" }, { ...calm, signal });
+  const ask = (signal: AbortSignal) =>
+    provider.verifyLivenessSelfie({ id: "IMG" }, { id: "LD" }, { ...callOptions, signal });
   api.next({ drop: "after body" });
-  expect(await refusal(ask(calm.signal))).toMatchObject({ code: "no_answer" });
+  expect(await refusal(ask(callOptions.signal))).toMatchObject({ code: "no_answer" });
   api.next({ hang: true });
-  expect(await refusal(ask(calm.signal))).toMatchObject({ code: "no_answer" });
+  expect(await refusal(ask(callOptions.signal))).toMatchObject({ code: "no_answer" });
   api.next({ hang: true });
   const cancelled = new AbortController();
   const call = refusal(ask(cancelled.signal));

@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { LivenessData, Selfie } from "../../src/liveness-selfie.ts";
+import type { LivenessData, Selfie } from "../../src/providers/liveness-selfie.ts";
 import { LINKFACE_ID, LINKFACE_PATH, LINKFACE_SECRET } from "../support/stand-in/linkface.ts";
-import { calm, type Format, LIVENESS_DATA, photo, picture, refusal, setUp, told } from "./setting.ts";
+import { callOptions, type Format, LIVENESS_DATA, photo, picture, refusal, setUp, told } from "./setting.ts";
 
 const CREDENTIALS = { api_id: LINKFACE_ID, api_secret: LINKFACE_SECRET };
 const address = (text: string) => ({ url: new URL(text) });
@@ -25,7 +25,7 @@ describe("each way of each input is sent as that and nothing else", () => {
     "the selfie as %s, the liveness data as %s",
     async (_selfie, _data, [, makeSelfie, selfieFields, selfieFiles], [, recording, dataFields, dataFiles]) => {
       const { api, provider } = await setUp();
-      const report = await provider.verifyLivenessSelfie(await makeSelfie(), recording, calm);
+      const report = await provider.verifyLivenessSelfie(await makeSelfie(), recording, callOptions);
       expect(report).toMatchObject({ verdict: "approved", score: 93 });
       const [sent] = api.received;
       expect(sent?.fields).toEqual({ ...CREDENTIALS, ...selfieFields, ...dataFields });
@@ -42,7 +42,7 @@ test.each<[Format, string, string]>([
   ["bmp", "image/bmp", "selfie_file.bmp"],
 ])("a %s is sent byte for byte, as what it is and under a neutral name", async (format, mime, fileName) => {
   const { api, provider } = await setUp({}, false); // the server's own look at files knows neither GIF nor BMP
-  await provider.verifyLivenessSelfie({ image: await photo(format) }, { bytes: LIVENESS_DATA }, calm);
+  await provider.verifyLivenessSelfie({ image: await photo(format) }, { bytes: LIVENESS_DATA }, callOptions);
   const { selfie_file, liveness_data_file } = api.received[0]?.files ?? {};
   expect(selfie_file).toMatchObject({ mime, fileName });
   expect(selfie_file?.bytes.equals(await picture(format))).toBe(true);
@@ -56,13 +56,13 @@ test.each([
   [false, "false"],
 ])("to rotate: %s", async (autoRotate, sent) => {
   const { api, provider } = await setUp();
-  await provider.verifyLivenessSelfie({ id: "I" }, { id: "L" }, { ...calm, autoRotate });
+  await provider.verifyLivenessSelfie({ id: "I" }, { id: "L" }, { ...callOptions, autoRotate });
   expect(api.received[0]?.fields["selfie_auto_rotate"]).toBe(sent);
 });
 
 test("the credentials travel in the body, never in the address or a header", async () => {
   const { api, provider } = await setUp();
-  await provider.verifyLivenessSelfie({ id: "I" }, { id: "L" }, calm);
+  await provider.verifyLivenessSelfie({ id: "I" }, { id: "L" }, callOptions);
   const [sent] = api.received;
   expect(sent?.path).toBe(LINKFACE_PATH);
   expect(sent?.fields).toMatchObject(CREDENTIALS);
@@ -81,7 +81,7 @@ describe("an address is sent with percent signs for what it may not hold", () =>
     ["https://a.example/?a=b+c&d=e/f=", "https://a.example/?a=b+c&d=e/f="],
   ])("%s", async (text, sent) => {
     const { api, provider } = await setUp();
-    await provider.verifyLivenessSelfie(address(text), address(text), calm);
+    await provider.verifyLivenessSelfie(address(text), address(text), callOptions);
     expect(api.received[0]?.fields).toMatchObject({ selfie_url: sent, liveness_data_url: sent });
   });
 
@@ -93,7 +93,7 @@ describe("an address is sent with percent signs for what it may not hold", () =>
         const url = new URL("https://a.example/");
         url.pathname = path;
         url.search = query;
-        await provider.verifyLivenessSelfie({ url }, { id: "L" }, calm);
+        await provider.verifyLivenessSelfie({ url }, { id: "L" }, callOptions);
         const sent = api.received.at(-1)?.fields["selfie_url"] ?? "";
         expect(sent).toMatch(/^https:\/\/a\.example\/(?:[\w\-.~:/?#[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*$/);
         expect(new URL(sent).host).toBe("a.example");
@@ -138,7 +138,7 @@ describe("what is no liveness data is not sent", () => {
     ["5 MB of noise", async () => new Uint8Array(5 * 2 ** 20).fill(0xc3), /not protobuf/i],
   ])("%s", async (_what, make, says) => {
     const { api, provider } = await setUp();
-    const error = await refusal(provider.verifyLivenessSelfie({ id: "I" }, { bytes: await make() }, calm));
+    const error = await refusal(provider.verifyLivenessSelfie({ id: "I" }, { bytes: await make() }, callOptions));
     expect(error.code).toBe("invalid_input");
     expect(error.message).toMatch(says);
     expect(told(error)).toMatch(/liveness data.*mobile SDK/);
@@ -151,7 +151,7 @@ describe("what is no liveness data is not sent", () => {
     ["5 MB", new Uint8Array(5 * 2 ** 20).fill(0x08)],
   ])("but %s is", async (_what, bytes) => {
     const { api, provider } = await setUp();
-    await provider.verifyLivenessSelfie({ id: "I" }, { bytes }, calm);
+    await provider.verifyLivenessSelfie({ id: "I" }, { bytes }, callOptions);
     expect(api.received[0]?.files["liveness_data_file"]?.bytes.equals(bytes)).toBe(true);
   });
 
@@ -161,7 +161,7 @@ describe("what is no liveness data is not sent", () => {
     const larger = new Uint8Array(file.length + 20);
     larger.set(file, 7);
     const bytes = larger.subarray(7, 7 + file.length);
-    expect(await refusal(provider.verifyLivenessSelfie({ id: "I" }, { bytes }, calm))).toMatchObject({
+    expect(await refusal(provider.verifyLivenessSelfie({ id: "I" }, { bytes }, callOptions))).toMatchObject({
       message: expect.stringMatching(/is an image/i),
     });
   });
@@ -171,7 +171,7 @@ test("the stage is told before anything is sent", async () => {
   const { api, provider } = await setUp();
   const stages: [string, number][] = [];
   const onStage = (stage: string) => void stages.push([stage, api.received.length]);
-  await provider.verifyLivenessSelfie({ id: "I" }, { id: "L" }, { ...calm, onStage });
+  await provider.verifyLivenessSelfie({ id: "I" }, { id: "L" }, { ...callOptions, onStage });
   expect(stages).toEqual([["asking the provider", 0]]);
 });
 

@@ -7,8 +7,8 @@ import { expect, onTestFinished } from "vitest";
 import { brokenApp } from "../../src/app.ts";
 import type { CheckError } from "../../src/errors.ts";
 import { type ImageMime, loadImage, readLocalFile, toImage } from "../../src/image.ts";
-import type { LivenessSelfie } from "../../src/liveness-selfie.ts";
 import { type LinkfaceOptions, linkface } from "../../src/providers/linkface/provider.ts";
+import type { LivenessSelfie } from "../../src/providers/liveness-selfie.ts";
 import { verifyLivenessSelfie } from "../../src/tools/verify-liveness-selfie.ts";
 import { LINKFACE_ID, LINKFACE_SECRET, linkfaceRoutes } from "../support/stand-in/linkface.ts";
 import { type StandIn, standIn } from "../support/stand-in.ts";
@@ -31,7 +31,7 @@ export async function setUp(options: Partial<LinkfaceOptions> = {}, strict = tru
 }
 
 /** What every call takes. */
-export const calm = { signal: new AbortController().signal, onStage: () => {} };
+export const callOptions = { signal: new AbortController().signal, onStage: () => {} };
 
 /** Like what the SDK writes: protobuf, with bytes in it that are no text. */
 export const LIVENESS_DATA = new Uint8Array(Buffer.from("0a0a6c66616365207465737412050801ff00fe", "hex"));
@@ -79,7 +79,7 @@ export function toolOn(folder: string, linkface: () => Promise<LivenessSelfie>) 
     loadImage: (path: string, limits: Parameters<typeof loadImage>[2]) => loadImage(path, access, limits),
     loadFile: (path: string, limits: Parameters<typeof readLocalFile>[2]) => readLocalFile(path, access, limits),
     linkface,
-    signal: calm.signal,
+    signal: callOptions.signal,
     onStage: (stage: string) => void stages.push(stage),
   };
   return { stages, call: (args: unknown) => verifyLivenessSelfie.call(args, context) };

@@ -8,7 +8,7 @@ import { startEngine } from "../../src/providers/on-device/engine.ts";
 import type { MeasuredFace, Reading } from "../../src/providers/on-device/pipeline/read.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { groupPhoto, makePhotos, type Photos } from "../support/photos.ts";
-import { BUILT, calm, imageOf } from "./setting.ts";
+import { BUILT, callOptions, imageOf } from "./setting.ts";
 
 let photos: Photos;
 
@@ -22,7 +22,7 @@ function useEngine(options: Partial<typeof BUILT> = {}) {
   return engine;
 }
 
-const upright = { rotate: false, signal: calm.signal };
+const upright = { rotate: false, signal: callOptions.signal };
 
 function mainOf({ main }: Reading): MeasuredFace {
   if (main === null) throw new Error("no face was found");
@@ -64,7 +64,7 @@ describe("many at once", () => {
     expect(b).toBe(a);
     expect(await engine.read(image, upright)).toBe(a);
     const face = mainOf(a);
-    const [c, d] = await Promise.all([engine.embed(face, calm.signal), engine.embed(face, calm.signal)]);
+    const [c, d] = await Promise.all([engine.embed(face, callOptions.signal), engine.embed(face, callOptions.signal)]);
     expect(d).toBe(c);
     expect(await engine.read(image, { ...upright, rotate: true })).not.toBe(a);
   });
@@ -85,7 +85,7 @@ describe("many at once", () => {
 
   test("the thread that speaks the protocol stays free", async () => {
     const engine = useEngine();
-    await engine.probe(calm.signal);
+    await engine.probe(callOptions.signal);
     const image = await imageOf(await groupPhoto(1));
     const started = performance.now();
     let last = started;
@@ -163,15 +163,15 @@ describe("a worker that dies", () => {
   ])("%s: its job fails, and the next call has a new one", async (_how, program) => {
     const engine = useEngine({ worker: await workerWith(program) });
     const reading = await engine.read(await imageOf(photos.womanA), upright);
-    const failed = engine.spoof(mainOf(reading), calm.signal);
+    const failed = engine.spoof(mainOf(reading), callOptions.signal);
     await expect(failed).rejects.toMatchObject({ name: "CheckError", code: "internal" });
     expect(await engine.read(await imageOf(photos.womanA), upright)).toEqual(reading);
   });
 
   test("that cannot start fails every call, and hangs none", async () => {
     const engine = useEngine({ worker: new URL("missing.js", BUILT.worker) });
-    await expect(engine.probe(calm.signal)).rejects.toMatchObject({ name: "CheckError", code: "internal" });
-    await expect(engine.probe(calm.signal)).rejects.toMatchObject({ name: "CheckError", code: "internal" });
+    await expect(engine.probe(callOptions.signal)).rejects.toMatchObject({ name: "CheckError", code: "internal" });
+    await expect(engine.probe(callOptions.signal)).rejects.toMatchObject({ name: "CheckError", code: "internal" });
   });
 
   test("on purpose, at the end, leaves nobody waiting", async () => {
@@ -180,7 +180,7 @@ describe("a worker that dies", () => {
     const rejection = expect(pending).rejects.toMatchObject({ name: "CheckError", code: "cancelled" });
     await engine.close();
     await rejection;
-    await expect(engine.probe(calm.signal)).rejects.toMatchObject({ code: "cancelled" });
+    await expect(engine.probe(callOptions.signal)).rejects.toMatchObject({ code: "cancelled" });
   });
 });
 

@@ -3,7 +3,7 @@ import sharp, { type Sharp } from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decode } from "../../src/providers/on-device/pipeline/decode.ts";
 import { gradient, makePhotos, type Photos } from "../support/photos.ts";
-import { calm, imageOf, openOnDevice, tagsOf } from "./setting.ts";
+import { callOptions, imageOf, openOnDevice, tagsOf } from "./setting.ts";
 
 const provider = openOnDevice();
 let photos: Photos;
@@ -16,15 +16,15 @@ afterAll(() => provider.close());
 type Edit = (image: Sharp) => Sharp;
 
 const edited = async (edit: Edit, path = photos.womanA) => imageOf(await edit(sharp(path)).toBuffer());
-const liveness = async (edit: Edit, path?: string) => provider.checkLiveness(await edited(edit, path), calm);
+const liveness = async (edit: Edit, path?: string) => provider.checkLiveness(await edited(edit, path), callOptions);
 /** Similarity, 0..100, of the edited copy to the photo itself. */
 async function likeness(edit: Edit): Promise<number | null> {
-  return (await provider.matchFaces(await edited(edit), await imageOf(photos.womanA), calm)).score;
+  return (await provider.matchFaces(await edited(edit), await imageOf(photos.womanA), callOptions)).score;
 }
 
 describe("a good photo", () => {
   test.each(["womanA", "womanB", "otherWoman", "thirdWoman"] as const)("%s: nothing to remark", async (name) => {
-    const { warnings, verdict } = await provider.checkLiveness(await imageOf(photos[name]), calm);
+    const { warnings, verdict } = await provider.checkLiveness(await imageOf(photos[name]), callOptions);
     expect({ warnings, verdict }).toEqual({ warnings: [], verdict: "review" });
   });
 });
@@ -43,12 +43,12 @@ describe("a poor photo is remarked on", () => {
 
   test("that an image is grey, or full of the face, matters to liveness alone", async () => {
     const grey = await edited((it) => it.greyscale().extract({ left: 140, top: 120, width: 260, height: 260 }).jpeg());
-    expect(tagsOf(await provider.matchFaces(grey, await imageOf(photos.womanA), calm))).toEqual([]);
+    expect(tagsOf(await provider.matchFaces(grey, await imageOf(photos.womanA), callOptions))).toEqual([]);
   });
 
   test("in a match once, whichever of the two images it is", async () => {
     const [a, b] = [await edited((it) => it.blur(5).jpeg()), await edited((it) => it.blur(5).jpeg())];
-    const report = await provider.matchFaces(a, b, calm);
+    const report = await provider.matchFaces(a, b, callOptions);
     expect(tagsOf(report)).toEqual(["BLURRED_FACE"]);
     expect(report.raw).toMatchObject({
       face_match: {
@@ -92,7 +92,7 @@ describe("every accepted kind of image", () => {
 
   test("what is transparent is white, not whatever colour lies below", async () => {
     const hidden = await edited((it) => it.ensureAlpha(0).png());
-    expect(tagsOf(await provider.checkLiveness(hidden, calm))).toEqual(["NO_FACE_DETECTED"]);
+    expect(tagsOf(await provider.checkLiveness(hidden, callOptions))).toEqual(["NO_FACE_DETECTED"]);
   });
 });
 
@@ -103,10 +103,10 @@ describe("the orientation of the camera", () => {
     [6, 270],
     [8, 90],
   ])("EXIF %d is applied, and boxes are those of the photo as displayed", async (orientation, angle) => {
-    const upright = await provider.checkLiveness(await edited((it) => it.png()), calm);
+    const upright = await provider.checkLiveness(await edited((it) => it.png()), callOptions);
     const turned = await sharp(photos.womanA).rotate(angle).png().toBuffer();
     const tagged = await sharp(turned).withMetadata({ orientation }).png().toBuffer();
-    const report = await provider.checkLiveness(await imageOf(tagged), calm);
+    const report = await provider.checkLiveness(await imageOf(tagged), callOptions);
     expect(report.score).toBe(upright.score);
     expect(faceBox(report)).toEqual(faceBox(upright));
   });
@@ -114,8 +114,8 @@ describe("the orientation of the camera", () => {
   test("without EXIF `rotate` finds it", async () => {
     const image = await imageOf(photos.sideways);
     const [turned, upright] = [
-      await provider.matchFaces(image, await imageOf(photos.womanB), { ...calm, rotate: true }),
-      await provider.checkLiveness(await imageOf(photos.womanB), calm),
+      await provider.matchFaces(image, await imageOf(photos.womanB), { ...callOptions, rotate: true }),
+      await provider.checkLiveness(await imageOf(photos.womanB), callOptions),
     ];
     expect(turned.score).toBeGreaterThan(95);
     expect(turned.raw).toMatchObject({ face_match: { user_image: { best_angle: 270 }, ref_image: { best_angle: 0 } } });
@@ -128,8 +128,8 @@ describe("the orientation of the camera", () => {
 
 test("a large photo is measured smaller, and its boxes are those of the large one", async () => {
   const [small, large] = [
-    await provider.checkLiveness(await edited((it) => it.png()), calm),
-    await provider.checkLiveness(await edited((it) => it.resize(5100, 5100).jpeg()), calm),
+    await provider.checkLiveness(await edited((it) => it.png()), callOptions),
+    await provider.checkLiveness(await edited((it) => it.resize(5100, 5100).jpeg()), callOptions),
   ];
   for (const [i, edge] of faceBox(large).entries()) expect(edge / 10).toBeCloseTo(faceBox(small)[i] ?? 0, -1);
 });
@@ -141,7 +141,7 @@ describe("what is no photo of a person", () => {
     ["a line", () => gradient(2000, 1)],
     ["a column", () => gradient(2, 3000)],
   ])("%s has no face, which is no finding of fraud", async (_what, make) => {
-    const report = await provider.checkLiveness(await imageOf(await make()), { ...calm, rotate: true });
+    const report = await provider.checkLiveness(await imageOf(await make()), { ...callOptions, rotate: true });
     expect(report).toMatchObject({ verdict: "declined", score: null, threshold: 30 });
     expect(tagsOf(report)).toEqual(["NO_FACE_DETECTED"]);
     expect(report.raw).toMatchObject({ liveness: { face_quality: null, user_image: { entities: [] } } });
@@ -154,13 +154,13 @@ describe("a damaged image is refused, and nothing is decided", () => {
     ["a JPEG of its header alone", (whole) => whole.subarray(0, 700)],
   ])("%s", async (_what, damage) => {
     const whole = await sharp(photos.womanA).jpeg().toBuffer();
-    const broken = provider.checkLiveness(await imageOf(damage(whole)), calm);
+    const broken = provider.checkLiveness(await imageOf(damage(whole)), callOptions);
     await expect(broken).rejects.toMatchObject({ name: "CheckError", code: "image_rejected" });
   });
 
   test("a PNG whose pixels break off", async () => {
     const whole = await sharp(photos.womanA).png().toBuffer();
-    const broken = provider.checkLiveness(await imageOf(whole.subarray(0, whole.length * 0.6)), calm);
+    const broken = provider.checkLiveness(await imageOf(whole.subarray(0, whole.length * 0.6)), callOptions);
     await expect(broken).rejects.toMatchObject({ name: "CheckError", code: "image_rejected" });
   });
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { inverse, similarity } from "../../src/providers/on-device/pipeline/align.ts";
-import { facesIn, frameOf, hasRival, overlap, suppress } from "../../src/providers/on-device/pipeline/detect.ts";
+import { facesIn, frameOf, hasSeveralFaces, overlap, suppress } from "../../src/providers/on-device/pipeline/detect.ts";
 import { cosine, lengthOf, toEmbedding } from "../../src/providers/on-device/pipeline/embed.ts";
 import { livenessCrop, liveProbability } from "../../src/providers/on-device/pipeline/liveness.ts";
 import { lightOf, sharpnessOf } from "../../src/providers/on-device/pipeline/quality.ts";
@@ -220,10 +220,10 @@ test("candidates become faces in pixels of the picture, largest first", () => {
 
 test("a second face is a rival from half the height of the first on", () => {
   const face = (height: number) => ({ box: { left: 0, top: 0, right: 10, bottom: height }, confidence: 1 });
-  expect(hasRival([face(100), face(50)])).toBe(true);
-  expect(hasRival([face(100), face(49)])).toBe(false);
-  expect(hasRival([face(100)])).toBe(false);
-  expect(hasRival([])).toBe(false);
+  expect(hasSeveralFaces([face(100), face(50)])).toBe(true);
+  expect(hasSeveralFaces([face(100), face(49)])).toBe(false);
+  expect(hasSeveralFaces([face(100)])).toBe(false);
+  expect(hasSeveralFaces([])).toBe(false);
 });
 
 test("planes hold the colours in the order of the network", () => {

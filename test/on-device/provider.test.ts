@@ -1,11 +1,11 @@
 import { readFile } from "node:fs/promises";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decide, decideSearch } from "../../src/decision.ts";
-import type { Provider } from "../../src/provider.ts";
+import { decide, decideSearch } from "../../src/decision/decision.ts";
 import { qualityOf, similarityOf } from "../../src/providers/on-device/scores.ts";
+import type { Provider } from "../../src/providers/provider.ts";
 import { makePhotos, type Photos } from "../support/photos.ts";
-import { calm, imageOf, openOnDevice, tagsOf, useOnDevice } from "./setting.ts";
+import { callOptions, imageOf, openOnDevice, tagsOf, useOnDevice } from "./setting.ts";
 
 /** For whatever leaves its gallery empty. */
 const provider = openOnDevice();
@@ -22,7 +22,7 @@ const anna = { label: "Anna", vendorData: "user-1", blocklisted: false };
 describe("liveness", () => {
   test("is a screen: above the threshold it is a matter for a person, at or below it declines", async () => {
     const image = await imageOf(photos.womanA);
-    const live = await provider.checkLiveness(image, calm);
+    const live = await provider.checkLiveness(image, callOptions);
     expect(live).toMatchObject({ verdict: "review", threshold: 30, warnings: [] });
     const score = live.score ?? Number.NaN;
     expect(score).toBeGreaterThan(90);
@@ -33,21 +33,21 @@ describe("liveness", () => {
       [score - 0.01, "review"],
       [0, "review"],
     ] as const) {
-      const report = await provider.checkLiveness(image, { ...calm, declineThreshold });
+      const report = await provider.checkLiveness(image, { ...callOptions, declineThreshold });
       expect(report).toMatchObject({ verdict, score, threshold: declineThreshold });
       expect(tagsOf(report)).toEqual(verdict === "declined" ? ["LOW_LIVENESS_SCORE"] : []);
     }
   });
 
   test("remarks on a second face of any size", async () => {
-    expect(tagsOf(await provider.checkLiveness(await imageOf(photos.group), calm))).toEqual([
+    expect(tagsOf(await provider.checkLiveness(await imageOf(photos.group), callOptions))).toEqual([
       "MULTIPLE_FACES_DETECTED",
     ]);
   });
 
   test("answers in the shape of Didit", async () => {
     const { raw, reference } = await provider.checkLiveness(await imageOf(photos.womanA), {
-      ...calm,
+      ...callOptions,
       vendorData: "user-1",
     });
     expect(JSON.parse(JSON.stringify(raw))).toEqual({
@@ -92,7 +92,11 @@ describe("face match", () => {
     ["two women", "womanA", "otherWoman", "declined", [0, 30]],
     ["two others", "womanB", "thirdWoman", "declined", [0, 30]],
   ] as const)("%s", async (_what, user, reference, outcome, [least, most]) => {
-    const report = await provider.matchFaces(await imageOf(photos[user]), await imageOf(photos[reference]), calm);
+    const report = await provider.matchFaces(
+      await imageOf(photos[user]),
+      await imageOf(photos[reference]),
+      callOptions,
+    );
     expect(decide({ ...subject, check: "face_match" }, report).outcome).toBe(outcome);
     expect(report.score).toBeGreaterThanOrEqual(least);
     expect(report.score).toBeLessThanOrEqual(most);
@@ -101,13 +105,13 @@ describe("face match", () => {
 
   test("a threshold above the score declines, and one that equals it too", async () => {
     const [user, reference] = [await imageOf(photos.womanA), await imageOf(photos.womanB)];
-    const score = (await provider.matchFaces(user, reference, calm)).score ?? Number.NaN;
+    const score = (await provider.matchFaces(user, reference, callOptions)).score ?? Number.NaN;
     for (const [declineThreshold, verdict] of [
       [score - 0.01, "approved"],
       [score, "declined"],
       [99, "declined"],
     ] as const) {
-      expect(await provider.matchFaces(user, reference, { ...calm, declineThreshold })).toMatchObject({
+      expect(await provider.matchFaces(user, reference, { ...callOptions, declineThreshold })).toMatchObject({
         verdict,
         score,
       });
@@ -121,14 +125,14 @@ describe("face match", () => {
       [none, face, "NO_FACE_DETECTED"],
       [none, none, "NO_FACE_DETECTED", "NO_REFERENCE_IMAGE"],
     ] as const) {
-      const report = await provider.matchFaces(user, reference, calm);
+      const report = await provider.matchFaces(user, reference, callOptions);
       expect(report).toMatchObject({ verdict: "declined", score: null });
       expect(tagsOf(report)).toEqual(tags);
     }
   });
 
   test("a second face counts once it could be meant", async () => {
-    const options = { ...calm, compareAll: false };
+    const options = { ...callOptions, compareAll: false };
     const group = await provider.matchFaces(await imageOf(photos.womanA), await imageOf(photos.group), options);
     expect(tagsOf(group)).toContain("MULTIPLE_FACES_DETECTED");
     const inset = await sharp(photos.otherWoman).resize(120).toBuffer();
@@ -137,8 +141,8 @@ describe("face match", () => {
       .jpeg()
       .toBuffer();
     const small = await imageOf(withSmall);
-    expect(tagsOf(await provider.matchFaces(await imageOf(photos.womanA), small, calm))).toEqual([]);
-    expect(tagsOf(await provider.checkLiveness(small, calm))).toContain("MULTIPLE_FACES_DETECTED");
+    expect(tagsOf(await provider.matchFaces(await imageOf(photos.womanA), small, callOptions))).toEqual([]);
+    expect(tagsOf(await provider.checkLiveness(small, callOptions))).toContain("MULTIPLE_FACES_DETECTED");
   });
 });
 
@@ -149,13 +153,13 @@ describe("face search", () => {
     const provider = useOnDevice();
     const ids: string[] = [];
     for (const { photo, ...enrolment } of enrolments) {
-      ids.push((await provider.enrollFace(await imageOf(photos[photo]), enrolment, calm)).id);
+      ids.push((await provider.enrollFace(await imageOf(photos[photo]), enrolment, callOptions)).id);
     }
     return { provider, ids };
   }
 
   test("of an empty gallery finds nobody", async () => {
-    const report = await provider.searchFace(await imageOf(photos.womanA), calm);
+    const report = await provider.searchFace(await imageOf(photos.womanA), callOptions);
     expect(report).toMatchObject({
       verdict: "approved",
       score: null,
@@ -171,7 +175,7 @@ describe("face search", () => {
       { photo: "otherWoman", label: "Berta", vendorData: null, blocklisted: false },
       { photo: "womanA", ...anna },
     ]);
-    const report = await provider.searchFace(await imageOf(photos.womanB), calm);
+    const report = await provider.searchFace(await imageOf(photos.womanB), callOptions);
     expect(report.verdict).toBe("review");
     expect(report.matches).toEqual([
       {
@@ -198,14 +202,14 @@ describe("face search", () => {
 
   test("an earlier record of the same person is no duplicate", async () => {
     const { provider } = await searchAfter([{ photo: "womanA", ...anna }]);
-    const report = await provider.searchFace(await imageOf(photos.womanB), { ...calm, vendorData: "user-1" });
+    const report = await provider.searchFace(await imageOf(photos.womanB), { ...callOptions, vendorData: "user-1" });
     expect(report).toMatchObject({ verdict: "approved", warnings: [], totalMatches: 1 });
     expect(decideSearch({ ...subject, check: "face_search" }, report, "user-1").outcome).toBe("approved");
   });
 
   test("a blocklisted face declines, whoever it is said to be", async () => {
     const { provider } = await searchAfter([{ photo: "womanA", ...anna, blocklisted: true }]);
-    const report = await provider.searchFace(await imageOf(photos.womanB), { ...calm, vendorData: "user-1" });
+    const report = await provider.searchFace(await imageOf(photos.womanB), { ...callOptions, vendorData: "user-1" });
     expect(report).toMatchObject({ verdict: "declined", warnings: [{ tag: "FACE_IN_BLOCKLIST", effect: "declined" }] });
   });
 
@@ -220,7 +224,7 @@ describe("face search", () => {
       })),
     ]);
     for (const searchType of ["most_similar", "blocklisted_or_approved"] as const) {
-      const report = await provider.searchFace(await imageOf(photos.womanB), { ...calm, searchType });
+      const report = await provider.searchFace(await imageOf(photos.womanB), { ...callOptions, searchType });
       expect(report).toMatchObject({ verdict: "declined", totalMatches: 6 });
       expect(report.matches).toHaveLength(5);
       expect(tagsOf(report)).toContain("FACE_IN_BLOCKLIST");
@@ -230,7 +234,7 @@ describe("face search", () => {
   });
 
   test("without a face is an error, and no 'nobody was found'", async () => {
-    const search = provider.searchFace(await imageOf(photos.noFace), calm);
+    const search = provider.searchFace(await imageOf(photos.noFace), callOptions);
     await expect(search).rejects.toMatchObject({ name: "CheckError", code: "no_face" });
   });
 });
@@ -238,12 +242,16 @@ describe("face search", () => {
 describe("enrolling", () => {
   test("lists, finds and erases", async () => {
     const provider = useOnDevice();
-    const face = await provider.enrollFace(await imageOf(photos.womanA), anna, calm);
+    const face = await provider.enrollFace(await imageOf(photos.womanA), anna, callOptions);
     expect(face).toMatchObject(anna);
-    expect(await provider.listFaces({ limit: 10 }, calm)).toMatchObject({ faces: [face], total: 1, nextCursor: null });
+    expect(await provider.listFaces({ limit: 10 }, callOptions)).toMatchObject({
+      faces: [face],
+      total: 1,
+      nextCursor: null,
+    });
     expect((await provider.describe())["gallery_faces"]).toBe(1);
-    expect(await provider.removeFace(face.id, calm)).toMatchObject({ removed: true });
-    expect((await provider.searchFace(await imageOf(photos.womanA), calm)).matches).toEqual([]);
+    expect(await provider.removeFace(face.id, callOptions)).toMatchObject({ removed: true });
+    expect((await provider.searchFace(await imageOf(photos.womanA), callOptions)).matches).toEqual([]);
   });
 
   test.each<[string, () => Promise<Uint8Array>, string, RegExp]>([
@@ -256,16 +264,16 @@ describe("enrolling", () => {
       /too small/,
     ],
   ])("%s: is refused, and nothing is kept", async (_what, bytes, code, message) => {
-    const refused = provider.enrollFace(await imageOf(await bytes()), anna, calm);
+    const refused = provider.enrollFace(await imageOf(await bytes()), anna, callOptions);
     await expect(refused).rejects.toMatchObject({ name: "CheckError", code, message: expect.stringMatching(message) });
-    expect((await provider.listFaces({ limit: 10 }, calm)).total).toBe(0);
+    expect((await provider.listFaces({ limit: 10 }, callOptions)).total).toBe(0);
   });
 });
 
 describe("what a call is told", () => {
   test("there is nothing to save on the device", async () => {
     const image = await imageOf(photos.womanA);
-    const save = { ...calm, save: true };
+    const save = { ...callOptions, save: true };
     for (const call of [
       provider.checkLiveness(image, save),
       provider.matchFaces(image, image, save),
@@ -273,19 +281,19 @@ describe("what a call is told", () => {
     ]) {
       await expect(call).rejects.toMatchObject({ name: "CheckError", code: "unsupported" });
     }
-    expect(await provider.checkLiveness(image, { ...calm, save: false })).toMatchObject({ verdict: "review" });
+    expect(await provider.checkLiveness(image, { ...callOptions, save: false })).toMatchObject({ verdict: "review" });
   });
 
   test("the stages of the work, in their order", async () => {
     const stages: string[] = [];
-    const options = { ...calm, onStage: (stage: string) => stages.push(stage) };
+    const options = { ...callOptions, onStage: (stage: string) => stages.push(stage) };
     await provider.checkLiveness(await imageOf(photos.womanA), options);
     expect(stages).toEqual(["detecting", "comparing"]);
   });
 
   test("it was cancelled, as a CheckError", async () => {
     const image = await imageOf(photos.womanA);
-    const options = { ...calm, signal: AbortSignal.abort() };
+    const options = { ...callOptions, signal: AbortSignal.abort() };
     for (const call of [
       provider.checkLiveness(image, options),
       provider.matchFaces(image, image, options),
@@ -304,7 +312,9 @@ describe("a gallery that cannot be opened", () => {
   }
 
   test("leaves the checks that need none", async () => {
-    expect(await broken().checkLiveness?.(await imageOf(photos.womanA), calm)).toMatchObject({ verdict: "review" });
+    expect(await broken().checkLiveness?.(await imageOf(photos.womanA), callOptions)).toMatchObject({
+      verdict: "review",
+    });
   });
 
   test("is said by describe", async () => {
@@ -313,7 +323,7 @@ describe("a gallery that cannot be opened", () => {
 });
 
 test("test() decodes every format and tries every model, and says what they run on", async () => {
-  expect(await provider.test(calm)).toMatch(
+  expect(await provider.test(callOptions)).toMatch(
     /^JPEG, PNG, WebP and TIFF can be decoded; .* run on onnxruntime-(web|node) \d+\.\d+.*\.$/,
   );
 });

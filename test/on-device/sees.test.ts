@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import sharp, { type Sharp } from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decide, decideSearch } from "../../src/decision.ts";
+import { decide, decideSearch } from "../../src/decision/decision.ts";
 import { groupPhoto, makePhotos, type Photos } from "../support/photos.ts";
-import { calm, imageOf, openOnDevice, tagsOf, useOnDevice } from "./setting.ts";
+import { callOptions, imageOf, openOnDevice, tagsOf, useOnDevice } from "./setting.ts";
 
 // What is in the image: which face, whether it is covered, whether the photo is good enough, and who else is there.
 
@@ -24,12 +24,15 @@ type Box = [left: number, top: number, right: number, bottom: number];
 const edited = (path: string, edit: Edit) => edit(sharp(path)).png().toBuffer();
 
 async function match(user: string | Uint8Array, reference: string | Uint8Array, options: object = {}) {
-  const report = await provider.matchFaces(await imageOf(user), await imageOf(reference), { ...calm, ...options });
+  const report = await provider.matchFaces(await imageOf(user), await imageOf(reference), {
+    ...callOptions,
+    ...options,
+  });
   return { ...report, decision: decide({ ...subject, check: "face_match" }, report), tags: tagsOf(report) };
 }
 
 async function boxOf(photo: string | Uint8Array): Promise<Box> {
-  const { raw } = await provider.checkLiveness(await imageOf(photo), calm);
+  const { raw } = await provider.checkLiveness(await imageOf(photo), callOptions);
   return Object(raw).liveness.user_image.entities[0].bbox;
 }
 
@@ -61,7 +64,7 @@ async function besides(...parts: readonly (readonly [path: string, height: numbe
 describe("the right face", () => {
   test("a larger box that is no face does not hide the one behind it", async () => {
     // In photo 2 the largest box, of a head in profile, has a norm of 1.97.
-    const report = await provider.checkLiveness(await imageOf(await groupPhoto(2)), calm);
+    const report = await provider.checkLiveness(await imageOf(await groupPhoto(2)), callOptions);
     expect(report.score).not.toBeNull();
     expect(report.raw).toMatchObject({
       liveness: { user_image: { entities: [{ bbox: [1204, 132, 1372, 327] }, {}] } },
@@ -100,7 +103,7 @@ describe("the right face", () => {
   });
 
   test("where there is none, the answer says where it was looked for", async () => {
-    const report = await provider.checkLiveness(await imageOf(photos.noFace), calm);
+    const report = await provider.checkLiveness(await imageOf(photos.noFace), callOptions);
     expect(decide({ ...subject, check: "liveness" }, report).summary).toContain("nor in any rotation");
   });
 });
@@ -123,10 +126,10 @@ describe("a covered face", () => {
 
   test("is searched for with a warning, and not enrolled", async () => {
     const mask = await masked(photos.womanB);
-    const report = await provider.searchFace(await imageOf(mask), calm);
+    const report = await provider.searchFace(await imageOf(mask), callOptions);
     expect(decideSearch({ ...subject, check: "face_search" }, report, undefined).outcome).toBe("review");
     expect(tagsOf(report)).toEqual(["FACE_COVERED"]);
-    const enrolled = provider.enrollFace(await imageOf(mask), anna, calm);
+    const enrolled = provider.enrollFace(await imageOf(mask), anna, callOptions);
     await expect(enrolled).rejects.toMatchObject({
       code: "image_rejected",
       message: expect.stringContaining("face covered"),
@@ -170,13 +173,13 @@ describe("a poor photo is not another person", () => {
   });
 
   test.each(poor)("%s: is not enrolled, since nobody would find it", async (_what, tag, edit) => {
-    const refused = provider.enrollFace(await imageOf(await edited(photos.womanA, edit)), anna, calm);
+    const refused = provider.enrollFace(await imageOf(await edited(photos.womanA, edit)), anna, callOptions);
     const words = tag.toLowerCase().replaceAll("_", " ");
     await expect(refused).rejects.toMatchObject({
       code: "image_rejected",
       message: expect.stringContaining(words),
     });
-    expect((await provider.listFaces({ limit: 1 }, calm)).total).toBe(0);
+    expect((await provider.listFaces({ limit: 1 }, callOptions)).total).toBe(0);
   });
 
   test.each<[string, string, Edit]>([
@@ -185,7 +188,7 @@ describe("a poor photo is not another person", () => {
     ["full of the face", "FACE_FILLS_FRAME", (it) => it.extract({ left: 140, top: 120, width: 260, height: 260 })],
   ])("%s: its low liveness score is for review, and nothing is said to be fine", async (_what, tag, edit) => {
     const image = await imageOf(await edited(photos.womanA, edit));
-    const report = await provider.checkLiveness(image, { ...calm, declineThreshold: 100 });
+    const report = await provider.checkLiveness(image, { ...callOptions, declineThreshold: 100 });
     const { outcome, summary } = decide({ ...subject, check: "liveness" }, report);
     expect({ verdict: report.verdict, outcome }).toEqual({ verdict: "review", outcome: "review" });
     expect(tagsOf(report)).toContain(tag);
@@ -245,12 +248,12 @@ describe("several people", () => {
 
   test("a search finds one of a group only when it is to search for all", async () => {
     const own = useOnDevice();
-    const { id } = await own.enrollFace(await imageOf(await readFile(photos.womanA)), anna, calm);
+    const { id } = await own.enrollFace(await imageOf(await readFile(photos.womanA)), anna, callOptions);
     const group = await imageOf(await besides([photos.otherWoman, 900], [photos.womanB, 500]));
-    const one = await own.searchFace(group, calm);
+    const one = await own.searchFace(group, callOptions);
     expect(one.matches).toEqual([]);
     expect(tagsOf(one)).toEqual(["MULTIPLE_FACES_DETECTED"]);
-    const all = await own.searchFace(group, { ...calm, allFaces: true });
+    const all = await own.searchFace(group, { ...callOptions, allFaces: true });
     const decision = decideSearch({ ...subject, check: "face_search" }, all, undefined);
     expect(decision).toMatchObject({ outcome: "review", matches: [{ id, band: "strong" }], total_matches: 1 });
     expect(decision.warnings.map(({ tag }) => tag)).toEqual(["DUPLICATED_FACE"]);
@@ -262,7 +265,7 @@ describe("several people", () => {
     const row = await besides(...Array.from({ length: 4 }, () => [photos.otherWoman, 400] as const));
     const rows = [0, 400, 800].map((top) => ({ input: row, left: 0, top }));
     const crowd = await sharp(row).extend({ bottom: 800 }).composite(rows).png().toBuffer();
-    const report = await provider.searchFace(await imageOf(crowd), { ...calm, allFaces: true });
+    const report = await provider.searchFace(await imageOf(crowd), { ...callOptions, allFaces: true });
     expect(Object(report.raw).on_device.searched).toHaveLength(10);
     expect(tagsOf(report)).toContain("MULTIPLE_FACES_DETECTED");
     expect(report.note).toContain("10 of 12");

@@ -15,7 +15,7 @@ export const BUILT = {
   wasm: new URL("ort-wasm-simd-threaded.wasm", DIST),
 } as const;
 
-export const calm = { signal: new AbortController().signal, onStage: () => {} };
+export const callOptions = { signal: new AbortController().signal, onStage: () => {} };
 
 const ACCEPTED = { maxBytes: 20e6, mimes: ["image/jpeg", "image/png", "image/webp", "image/tiff"] } as const;
 

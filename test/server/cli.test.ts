@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { forPerson } from "../../src/for-person.ts";
+import { forPerson } from "../../src/command-line/for-person.ts";
 import { TOOLS } from "../../src/tools/index.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { McpServer } from "@modelcontextprotocol/server";
 import { expect, test } from "vitest";
-import { openSessions } from "../../src/sessions.ts";
+import { openSessions } from "../../src/mcp/sessions.ts";
 import { INITIALIZE } from "../support/http.ts";
 
 const create = async () => new McpServer({ name: "test", version: "1" });

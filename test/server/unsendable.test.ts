@@ -3,10 +3,10 @@ import { PassThrough } from "node:stream";
 import { createMcpHandler } from "@modelcontextprotocol/server";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
 import { expect, onTestFinished, test } from "vitest";
-import { openAdmission } from "../../src/admission.ts";
 import type { Image } from "../../src/image.ts";
-import type { Provider } from "../../src/provider.ts";
-import { serverFactory } from "../../src/server.ts";
+import { openAdmission } from "../../src/mcp/admission.ts";
+import { serverFactory } from "../../src/mcp/server.ts";
+import type { Provider } from "../../src/providers/provider.ts";
 import { INITIALIZE } from "../support/http.ts";
 
 /** A provider that found this: no HTTP client bounds it, so what is seen here is the server's own last line. */

@@ -1,12 +1,12 @@
 import * as z from "zod";
-import type { Account, CodeSent, Ready, RegistrationRequest, Verification } from "../../account.ts";
-import type { Credentials, DiditAccount, PendingAccount, Stored } from "../../credentials.ts";
 import { CheckError } from "../../errors.ts";
-import type { CallOptions } from "../../provider.ts";
 import { endOf } from "../../secret.ts";
+import type { Credentials, DiditAccount, PendingAccount, Stored } from "../../storage/credentials.ts";
 import { clean } from "../../untrusted.ts";
-import { httpClient, type ProxySettings } from "../http.ts";
-import { anew, attempt, type Refused } from "./attempt.ts";
+import type { Account, CodeSent, Ready, RegistrationRequest, Verification } from "../account.ts";
+import { httpClient, type ProxySettings } from "../http/client.ts";
+import type { CallOptions } from "../provider.ts";
+import { attempt, errorWith, type Refused } from "./attempt.ts";
 import {
   alreadyThere,
   codeRefused,
@@ -186,7 +186,7 @@ function withPending(stored: Stored, pending: PendingAccount): Stored {
 function rethrowRegistration(thrown: unknown): never {
   const error = CheckError.from(thrown);
   if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
-  throw anew(error, {
+  throw errorWith(error, {
     next: "Whether the account was opened is not known; its password is kept. Ask the user whether a code came (verify_email), else call register_account with the same address again.",
   });
 }
@@ -194,7 +194,7 @@ function rethrowRegistration(thrown: unknown): never {
 function rethrowVerification(thrown: unknown): never {
   const error = CheckError.from(thrown);
   if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
-  throw anew(error, {
+  throw errorWith(error, {
     next: "Nothing was saved. Whether the code was accepted is not known: call verify_email again with the same code and, if that is refused, register_account with the same address, which then fetches the key.",
   });
 }

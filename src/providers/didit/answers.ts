@@ -1,7 +1,7 @@
 import * as z from "zod";
-import type { DetectedFace, Match, Report, SearchReport } from "../../provider.ts";
 import { clean } from "../../untrusted.ts";
 import { type Outcome, type Warning, worst } from "../../warnings.ts";
+import type { DetectedFace, Match, Report, SearchReport } from "../provider.ts";
 
 // Two generations of the API are read, the older one with fewer fields. What decides (status, score, warnings, matches)
 // must be there and make sense; all else may be missing, be null or be new.

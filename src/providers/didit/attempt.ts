@@ -1,5 +1,5 @@
 import { CheckError } from "../../errors.ts";
-import type { Answer, Call, HttpClient, Refusal, Refusals } from "../http.ts";
+import type { Answer, Call, HttpClient, Refusal, Refusals } from "../http/client.ts";
 
 /** A refusal that a caller may read more from than its error. */
 export interface Refused {
@@ -36,7 +36,7 @@ export async function attempt<T>(
     if (said?.refusal.message !== error.message) throw error;
     const { status, body } = said;
     const retryAfterSeconds = error.retryAfterSeconds ?? secondsIn(body);
-    return { status, body, error: anew(error, { retryAfterSeconds }) };
+    return { status, body, error: errorWith(error, { retryAfterSeconds }) };
   }
 }
 
@@ -48,7 +48,7 @@ export async function answered<T>(reply: Promise<Answer<T> | Refused>): Promise<
 }
 
 /** The same failure with a part of it replaced. */
-export function anew(
+export function errorWith(
   { code, message, next, cause, retryAfterSeconds, retryable }: CheckError,
   part: Partial<Pick<CheckError, "message" | "next" | "cause" | "retryAfterSeconds">>,
 ): CheckError {

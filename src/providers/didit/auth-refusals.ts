@@ -1,5 +1,5 @@
 import { CheckError } from "../../errors.ts";
-import type { Refusal, Refusals } from "../http.ts";
+import type { Refusal, Refusals } from "../http/client.ts";
 import type { Refused } from "./attempt.ts";
 import { PASSWORD_RULES } from "./password.ts";
 

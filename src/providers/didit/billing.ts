@@ -1,9 +1,9 @@
 import * as z from "zod";
-import { type Balance, type Checkout, dollars, TOP_UP_DOLLARS } from "../../account.ts";
 import { CheckError } from "../../errors.ts";
-import type { CallOptions } from "../../provider.ts";
-import { httpClient, type ProxySettings, type Refusal, type Refusals } from "../http.ts";
-import { anew, answered, attempt } from "./attempt.ts";
+import { type Balance, type Checkout, dollars, TOP_UP_DOLLARS } from "../account.ts";
+import { httpClient, type ProxySettings, type Refusal, type Refusals } from "../http/client.ts";
+import type { CallOptions } from "../provider.ts";
+import { answered, attempt, errorWith } from "./attempt.ts";
 import { DIDIT_REFUSALS, refuseKey } from "./refusals.ts";
 
 export interface BillingOptions {
@@ -123,7 +123,7 @@ function isLoopback({ hostname }: URL): boolean {
 function rethrowUncertain(thrown: unknown): never {
   const error = CheckError.from(thrown);
   if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
-  throw anew(error, {
+  throw errorWith(error, {
     next: "Nothing was charged: only a person can pay. Call again, or tell the user to top up in Didit's console.",
   });
 }

@@ -1,9 +1,9 @@
 import * as z from "zod";
 import { CheckError } from "../../errors.ts";
 import type { Image, ImageMime } from "../../image.ts";
-import type { CallOptions, EnrolledFace, Enrolment, FacePage, Removal } from "../../provider.ts";
 import { clean } from "../../untrusted.ts";
-import type { HttpClient, Refusals } from "../http.ts";
+import type { HttpClient, Refusals } from "../http/client.ts";
+import type { CallOptions, EnrolledFace, Enrolment, FacePage, Removal } from "../provider.ts";
 
 /** Decoded, and of these types: what the upload of a list takes, which is less than what the checks take. */
 const MAX_BYTES = 2 * 2 ** 20;

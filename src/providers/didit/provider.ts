@@ -1,13 +1,13 @@
 import type * as z from "zod";
-import { dollars, isSpent } from "../../account.ts";
 import { CheckError } from "../../errors.ts";
 import { type Image, uploadName } from "../../image.ts";
-import type { CallOptions, Capability, CheckOptions, ProviderWith, SearchOptions } from "../../provider.ts";
 import { endOf } from "../../secret.ts";
+import { dollars, isSpent } from "../account.ts";
+import { httpClient, type ProxySettings } from "../http/client.ts";
 import type { FormPart } from "../http/form.ts";
-import { httpClient, type ProxySettings } from "../http.ts";
+import type { CallOptions, Capability, CheckOptions, ProviderWith, SearchOptions } from "../provider.ts";
 import { LivenessAnswer, MatchAnswer, SearchAnswer, toReport, toSearchReport } from "./answers.ts";
-import { anew } from "./attempt.ts";
+import { errorWith } from "./attempt.ts";
 import { BalanceAnswer } from "./billing.ts";
 import { faceBlocklist } from "./blocklist.ts";
 import { DIDIT_REFUSALS, refuseKey } from "./refusals.ts";
@@ -65,7 +65,7 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
   async function withBalance(thrown: unknown, signal: AbortSignal): Promise<unknown> {
     if (!(thrown instanceof CheckError) || thrown.code !== "no_credit") return thrown;
     return balance(signal).then(
-      (amount) => anew(thrown, { message: `${thrown.message} The balance is ${dollars(amount)}.` }),
+      (amount) => errorWith(thrown, { message: `${thrown.message} The balance is ${dollars(amount)}.` }),
       () => thrown,
     );
   }

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { Refusal, Refusals } from "../http.ts";
+import type { Refusal, Refusals } from "../http/client.ts";
 
 /** More than this of a text does not make it clearer. */
 const MAX_CHARS = 1000;

@@ -1,8 +1,8 @@
 import * as z from "zod";
 import { CheckError } from "../../errors.ts";
-import type { CallOptions } from "../../provider.ts";
-import type { HttpClient } from "../http.ts";
-import { anew, answered, attempt } from "./attempt.ts";
+import type { HttpClient } from "../http/client.ts";
+import type { CallOptions } from "../provider.ts";
+import { answered, attempt, errorWith } from "./attempt.ts";
 import { AUTH_REFUSALS, isMeant, LOGIN_REFUSALS, wrongPassword } from "./auth-refusals.ts";
 
 /** As a part of a path too. */
@@ -87,5 +87,5 @@ function theOnly<T>(what: string, found: readonly T[]): T {
 /** Of an answer with a key or a token in it, the log sees nothing: no list of secrets has them yet. */
 export function rethrowHidden(thrown: unknown): never {
   const error = CheckError.from(thrown);
-  throw error.code === "bad_response" ? anew(error, { cause: "an answer that may hold a key" }) : error;
+  throw error.code === "bad_response" ? errorWith(error, { cause: "an answer that may hold a key" }) : error;
 }

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import type { Report } from "../../provider.ts";
 import type { KnownTag, Outcome, Warning } from "../../warnings.ts";
+import type { Report } from "../provider.ts";
 
 /** The service takes both for one person from this score on: its own rule, and one false accept in 10,000. */
 export const SAME_PERSON_FROM = 70;

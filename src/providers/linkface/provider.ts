@@ -1,7 +1,7 @@
 import { uploadName } from "../../image.ts";
-import type { LivenessData, LivenessSelfie, LivenessSelfieOptions, Selfie } from "../../liveness-selfie.ts";
+import { httpClient, type ProxySettings } from "../http/client.ts";
 import type { FormPart } from "../http/form.ts";
-import { httpClient, type ProxySettings } from "../http.ts";
+import type { LivenessData, LivenessSelfie, LivenessSelfieOptions, Selfie } from "../liveness-selfie.ts";
 import { LivenessSelfieAnswer, SAME_PERSON_FROM, toReport } from "./answers.ts";
 import { checkLivenessData } from "./liveness-data.ts";
 import { linkfaceRefusals } from "./refusals.ts";

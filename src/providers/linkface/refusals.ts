@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { plain, quoted } from "../../untrusted.ts";
+import type { Refusal, Refusals } from "../http/client.ts";
 import { excerpt } from "../http/faults.ts";
-import type { Refusal, Refusals } from "../http.ts";
 
 /** Prose in which field names are looked for. */
 const MAX_SEARCHED_CHARS = 1000;

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { DetectedFace } from "../../provider.ts";
 import { about, type Outcome } from "../../warnings.ts";
+import type { DetectedFace } from "../provider.ts";
 import type { Neighbour } from "./gallery/gallery.ts";
 import { versionOf } from "./models.ts";
 import { maskednessOf } from "./pipeline/covered.ts";

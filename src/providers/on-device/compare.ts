@@ -1,6 +1,6 @@
 import type { Image } from "../../image.ts";
-import { SIMILARITY } from "../../provider.ts";
 import type { Outcome } from "../../warnings.ts";
+import { SIMILARITY } from "../provider.ts";
 import { bboxOf } from "./answers.ts";
 import type { Engine, ReadOptions } from "./engine.ts";
 import { cosine, toEmbedding } from "./pipeline/embed.ts";

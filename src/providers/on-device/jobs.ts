@@ -11,7 +11,7 @@ import { SAMPLES } from "./pipeline/samples.ts";
 import { type EngineFiles, openRuntime } from "./runtime.ts";
 
 /** The worker's side: takes a job, answers it. */
-export function openWorkshop(files: EngineFiles): (job: Job) => Promise<Answer> {
+export function createJobHandler(files: EngineFiles): (job: Job) => Promise<Answer> {
   const runtime = openRuntime(files);
   const inTurn = queue();
 

@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { CheckError } from "../../errors.ts";
 import type { Image } from "../../image.ts";
+import { about } from "../../warnings.ts";
 import {
   type CallOptions,
   type CheckOptions,
@@ -9,8 +10,7 @@ import {
   type Report,
   type SearchOptions,
   SIMILARITY,
-} from "../../provider.ts";
-import { about } from "../../warnings.ts";
+} from "../provider.ts";
 import { bboxOf, envelope, facesOf, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
 import { stopIfCancelled } from "./cancelled.ts";
 import { compareFaces, type Judgement, judgeMatch } from "./compare.ts";
@@ -19,7 +19,7 @@ import type { Gallery } from "./gallery/gallery.ts";
 import { EMBEDDING_MODEL } from "./models.ts";
 import { once } from "./once.ts";
 import { MAX_PIXELS } from "./pipeline/decode.ts";
-import { hasRival } from "./pipeline/detect.ts";
+import { hasSeveralFaces } from "./pipeline/detect.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
 import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 import { isOfPhoto, remarksOn, spoilsLiveness, toWarnings } from "./remarks.ts";
@@ -191,7 +191,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       return store.enroll(embedding, enrolment);
     },
 
-    prepare(image, { rotate = false, signal }) {
+    preload(image, { rotate = false, signal }) {
       engine.read(image, { rotate, signal }).catch(() => {}); // whoever needs the reading is told
     },
 
@@ -253,7 +253,7 @@ function enrollable({ main, faces }: Reading): MeasuredFace {
       { next: about(first).advice },
     );
   }
-  if (hasRival(faces)) {
+  if (hasSeveralFaces(faces)) {
     throw new CheckError("image_rejected", "The image shows more than one person, so it is not clear whom to enroll.", {
       next: "Ask the user for a photo, or a cutting of this one, that shows only the person to enroll.",
     });

@@ -1,7 +1,7 @@
 import type { Outcome, Warning } from "../../warnings.ts";
 import { type KnownTag, worst } from "../../warnings.ts";
 import { isMasked } from "./pipeline/covered.ts";
-import { type Face, hasRival } from "./pipeline/detect.ts";
+import { type Face, hasSeveralFaces } from "./pipeline/detect.ts";
 import type { MeasuredFace } from "./pipeline/read.ts";
 
 /** Didit's severities, and what each does to the outcome. */
@@ -87,7 +87,7 @@ const CONDITIONS = {
   comparison: [
     ...OF_EVERY_FACE,
     ["FACE_COVERED", ({ embedding }) => isMasked(embedding)],
-    ["MULTIPLE_FACES_DETECTED", (_face, _limits, faces) => hasRival(faces)],
+    ["MULTIPLE_FACES_DETECTED", (_face, _limits, faces) => hasSeveralFaces(faces)],
   ],
 } as const satisfies Record<string, readonly Condition[]>;
 

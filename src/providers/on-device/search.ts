@@ -1,5 +1,5 @@
-import { type Match, type SearchType, SIMILARITY } from "../../provider.ts";
 import { type Outcome, worst } from "../../warnings.ts";
+import { type Match, type SearchType, SIMILARITY } from "../provider.ts";
 import type { Gallery, Neighbour } from "./gallery/gallery.ts";
 import type { Remark } from "./remarks.ts";
 import { MIN_FOUND_COSINE, similarityOf } from "./scores.ts";

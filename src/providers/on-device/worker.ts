@@ -1,6 +1,6 @@
 import { Console } from "node:console";
 import { parentPort, workerData } from "node:worker_threads";
-import { openWorkshop } from "./jobs.ts";
+import { createJobHandler } from "./jobs.ts";
 import type { Job } from "./messages.ts";
 
 // A thread of its own for decoding and inference, so that a check does not hold up the protocol.
@@ -9,7 +9,7 @@ import type { Job } from "./messages.ts";
 globalThis.console = new Console(process.stderr, process.stderr);
 
 const { models }: { models: string } = workerData;
-const work = openWorkshop({
+const work = createJobHandler({
   models: new URL(models),
   wasm: new URL("./ort-wasm-simd-threaded.wasm", import.meta.url),
 });

@@ -1,4 +1,4 @@
-import type { EnrolledFace, Enrolment, FacePage, Removal } from "../../../provider.ts";
+import type { EnrolledFace, Enrolment, FacePage, Removal } from "../../provider.ts";
 
 export interface Neighbour extends EnrolledFace {
   /** Cosine similarity to the query, -1..1. */

@@ -1,5 +1,4 @@
 import { CheckError } from "../../../errors.ts";
-import type { GalleryLocation } from "./open.ts";
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -16,22 +15,6 @@ export async function attempt(test: string, work: () => string | Promise<string>
     const { message, next } = CheckError.from(thrown);
     return { test, ok: false, said: `${message} ${next}` };
   }
-}
-
-/**
- * Looks at a gallery without changing it, also at one that would not be opened.
- *
- * @throws CheckError where there is none that could be looked at: `unsupported` without SQLite, `unavailable` where the
- *   database does not answer, `setup` where a gallery was lost.
- */
-export async function inspectGallery(options: { location: GalleryLocation; model: string }): Promise<Inspection> {
-  const { location, model } = options;
-  if ("file" in location) {
-    const { inspectSqlite } = await import("./sqlite/inspect.ts");
-    return inspectSqlite(location.file, model);
-  }
-  const { inspectPostgres } = await import("./postgres/inspect.ts");
-  return inspectPostgres(location, model);
 }
 
 export interface Inspection {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
-import { openRegular, shellQuoted } from "../../../data-folder.ts";
 import { CheckError } from "../../../errors.ts";
+import { openRegular, shellQuoted } from "../../../storage/folder.ts";
 
 /** Longer than any id. */
 const MAX_BYTES = 100;

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Gallery } from "./gallery.ts";
+import type { Inspection } from "./inspect.ts";
 import { openSqliteGallery } from "./sqlite.ts";
 
 /** A file on this machine, or a `postgres://` database that several machines share. */
@@ -36,4 +37,20 @@ export async function openGallery({ location, model }: { location: GalleryLocati
   if ("file" in location) return openSqliteGallery({ file: location.file, model });
   const { openPostgresGallery } = await import("./postgres.ts");
   return openPostgresGallery({ ...location, model });
+}
+
+/**
+ * Looks at a gallery without changing it, also at one that would not be opened.
+ *
+ * @throws CheckError where there is none that could be looked at: `unsupported` without SQLite, `unavailable` where the
+ *   database does not answer, `setup` where a gallery was lost.
+ */
+export async function inspectGallery(options: { location: GalleryLocation; model: string }): Promise<Inspection> {
+  const { location, model } = options;
+  if ("file" in location) {
+    const { inspectSqlite } = await import("./sqlite/inspect.ts");
+    return inspectSqlite(location.file, model);
+  }
+  const { inspectPostgres } = await import("./postgres/inspect.ts");
+  return inspectPostgres(location, model);
 }

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { dirname } from "node:path";
 import type { Pool, PoolClient } from "pg";
-import { diskTrouble, makeDataFolder } from "../../../data-folder.ts";
 import { CheckError } from "../../../errors.ts";
-import type { EnrolledFace } from "../../../provider.ts";
+import { diskTrouble, makeDataFolder } from "../../../storage/folder.ts";
+import type { EnrolledFace } from "../../provider.ts";
 import { cursorAfter, seqBefore } from "./cursor.ts";
 import { assertEmbedding } from "./embedding.ts";
 import type { Gallery } from "./gallery.ts";

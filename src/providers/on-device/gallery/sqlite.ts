@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { dirname } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { CheckError } from "../../../errors.ts";
-import type { EnrolledFace } from "../../../provider.ts";
+import type { EnrolledFace } from "../../provider.ts";
 import { cursorAfter, seqBefore } from "./cursor.ts";
 import { assertEmbedding, bytesOf, signBits } from "./embedding.ts";
 import type { Gallery, Neighbour } from "./gallery.ts";

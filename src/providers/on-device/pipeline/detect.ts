@@ -105,6 +105,6 @@ export function overlap(a: Box, b: Box): number {
 const RIVAL_HEIGHT = 0.5;
 
 /** Is there a second face that could as well be the one that is meant? Largest first, as `facesIn` gives them. */
-export function hasRival([main, ...others]: readonly Face[]): boolean {
+export function hasSeveralFaces([main, ...others]: readonly Face[]): boolean {
   return main !== undefined && others.some(({ box }) => heightOf(box) >= RIVAL_HEIGHT * heightOf(main.box));
 }

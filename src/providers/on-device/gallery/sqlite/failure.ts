@@ -1,7 +1,6 @@
 import { access, constants, open } from "node:fs/promises";
-import { diskTrouble } from "../../../../data-folder.ts";
-import { errnoOf } from "../../../../errno.ts";
-import { CheckError, type FailureCode } from "../../../../errors.ts";
+import { CheckError, errnoOf, type FailureCode } from "../../../../errors.ts";
+import { diskTrouble } from "../../../../storage/folder.ts";
 import { damaged, RESTORE } from "../refusal.ts";
 
 interface Explanation {

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from "node:fs";
 import { dirname } from "node:path";
-import { makeDataFolder, refuseIrregular, refuseShared, statIfThere } from "../../../../data-folder.ts";
-import { errnoOf } from "../../../../errno.ts";
+import { errnoOf } from "../../../../errors.ts";
+import { makeDataFolder, refuseIrregular, refuseShared, statIfThere } from "../../../../storage/folder.ts";
 import { keepMark, lost, type Mark, readMark } from "../mark.ts";
 import { fileFailure } from "./failure.ts";
 

@@ -1,5 +1,5 @@
-import type { Image, ImageLimits } from "./image.ts";
-import type { Outcome, Warning } from "./warnings.ts";
+import type { Image, ImageLimits } from "../image.ts";
+import type { Outcome, Warning } from "../warnings.ts";
 
 export const PROVIDERS = ["didit", "linkface", "on-device"] as const;
 export type ProviderName = (typeof PROVIDERS)[number];
@@ -152,7 +152,7 @@ export interface Provider {
   removeFace?(id: string, options: CallOptions): Promise<Removal>;
 
   /** A hint that a later call will come with this image: work on it may begin. Never fails, and decides nothing. */
-  prepare?(image: Image, options: Pick<CheckOptions, "rotate" | "signal">): void;
+  preload?(image: Image, options: Pick<CheckOptions, "rotate" | "signal">): void;
 
   /** What `get_setup` says of this provider beyond its name: model versions, runtime, gallery. No secrets. */
   describe(): Promise<Readonly<Record<string, string | number | boolean | null>>>;
@@ -168,7 +168,7 @@ export interface Provider {
   close(): Promise<void>;
 }
 
-export type Capability = Exclude<keyof Provider, "name" | "images" | "prepare" | "describe" | "test" | "close">;
+export type Capability = Exclude<keyof Provider, "name" | "images" | "preload" | "describe" | "test" | "close">;
 export type ProviderWith<C extends Capability> = Provider & Required<Pick<Provider, C>>;
 
 export function can<C extends Capability>(provider: Provider, capability: C): provider is ProviderWith<C> {

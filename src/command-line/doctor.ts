@@ -1,10 +1,10 @@
 import { access, constants } from "node:fs/promises";
-import type { App } from "./app.ts";
-import type { Config } from "./config.ts";
-import { refuseShared, statIfThere } from "./data-folder.ts";
-import { CheckError } from "./errors.ts";
-import { attempt, countOf, type Finding, type Inspection } from "./providers/on-device/gallery/inspect.ts";
-import { getSetup } from "./tools/get-setup.ts";
+import type { App } from "../app.ts";
+import type { Config } from "../config.ts";
+import { CheckError } from "../errors.ts";
+import { attempt, countOf, type Finding, type Inspection } from "../providers/on-device/gallery/inspect.ts";
+import { refuseShared, statIfThere } from "../storage/folder.ts";
+import { getSetup } from "../tools/get-setup.ts";
 
 interface Diagnosis {
   /** For a script. */
@@ -56,10 +56,9 @@ const linesOf = (findings: readonly Finding[]) =>
   findings.map(({ test, ok, said }) => `${ok ? "ok   " : "FAULT"} ${test}: ${said}`);
 
 async function inspect(config: Config): Promise<Inspection & { readonly place: string }> {
-  const [{ inspectGallery }, { locateGallery }, { EMBEDDING_MODEL }] = await Promise.all([
-    import("./providers/on-device/gallery/inspect.ts"),
-    import("./providers/on-device/gallery/open.ts"),
-    import("./providers/on-device/models.ts"),
+  const [{ inspectGallery, locateGallery }, { EMBEDDING_MODEL }] = await Promise.all([
+    import("../providers/on-device/gallery/open.ts"),
+    import("../providers/on-device/models.ts"),
   ]);
   const location = locateGallery(config);
   const inspection = await attemptInspection(() => inspectGallery({ location, model: EMBEDDING_MODEL }));

@@ -2,13 +2,13 @@ import { PassThrough } from "node:stream";
 import { setTimeout as pause, setImmediate as turn } from "node:timers/promises";
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/server";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
+import { brokenApp, openApp, VERSION } from "../app.ts";
+import type { Config } from "../config.ts";
+import { CheckError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Deps } from "../toolkit/context.ts";
 import { openAdmission } from "./admission.ts";
-import { brokenApp, openApp, VERSION } from "./app.ts";
-import type { Config } from "./config.ts";
-import { CheckError } from "./errors.ts";
-import type { Log } from "./log.ts";
 import { serverFactory } from "./server.ts";
-import type { Deps } from "./tools/define.ts";
 
 /** One client that has more than this under way has lost count. */
 const MAX_CALLS = 1000;

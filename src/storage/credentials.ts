@@ -3,6 +3,7 @@ import type { BigIntStats } from "node:fs";
 import { open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { CheckError, errnoOf } from "../errors.ts";
 import type { Stored } from "./credentials-format.ts";
 import {
   diskTrouble,
@@ -12,9 +13,7 @@ import {
   refuseShared,
   shellQuoted,
   statIfThere,
-} from "./data-folder.ts";
-import { errnoOf } from "./errno.ts";
-import { CheckError } from "./errors.ts";
+} from "./folder.ts";
 
 const FILE = "credentials.json";
 const LOCK = "credentials.lock";

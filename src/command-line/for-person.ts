@@ -1,4 +1,4 @@
-import { TOOLS } from "./tools/index.ts";
+import { TOOLS } from "../tools/index.ts";
 
 /** The command of a tool: check_liveness is check-liveness, get_balance, which nobody says in a terminal, balance. */
 export function commandOf(tool: string): string {

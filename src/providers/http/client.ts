@@ -2,10 +2,10 @@ import type { IncomingHttpHeaders } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Dispatcher, EnvHttpProxyAgent, Pool } from "undici";
 import * as z from "zod";
-import { CheckError, FAILURES, type FailureCode } from "../errors.ts";
-import { describeError, excerpt, explain, type Setback } from "./http/faults.ts";
-import { encodeForm, type FormPart } from "./http/form.ts";
-import { readJson } from "./http/json.ts";
+import { CheckError, FAILURES, type FailureCode } from "../../errors.ts";
+import { describeError, excerpt, explain, type Setback } from "./faults.ts";
+import { encodeForm, type FormPart } from "./form.ts";
+import { readJson } from "./json.ts";
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;

@@ -1,34 +1,9 @@
 import * as z from "zod";
+import type { Tool } from "../toolkit/define.ts";
+import { TOOLS } from "../tools/index.ts";
 import { PROMPTS } from "./prompts.ts";
-import type { Tool } from "./tools/define.ts";
-import { TOOLS } from "./tools/index.ts";
 
 type Json = Record<string, unknown>;
-
-/**
- * What clients see of tools and prompts, before any is called. It stands in listing.json, which the server reads
- * instead of building it at every start, and which is reviewed like an API; a test says that the two agree.
- */
-export function makeListing() {
-  return {
-    tools: TOOLS.map((tool) => ({
-      name: tool.name,
-      title: tool.title,
-      description: tool.description,
-      input: inputOf(tool),
-      output: outputOf(tool),
-      hints: tool.hints,
-    })),
-    prompts: PROMPTS.map(({ name, title, description, args }) => ({
-      name,
-      title,
-      description,
-      input: withoutDialect(
-        z.toJSONSchema(args, { io: "input", override: ({ jsonSchema }) => dropUnreadable(jsonSchema) }),
-      ),
-    })),
-  };
-}
 
 function inputOf({ input }: Tool): Json {
   return withoutDialect(
@@ -74,3 +49,26 @@ function dropUnreadable(jsonSchema: z.core.JSONSchema.BaseSchema): void {
   if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
   if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
 }
+
+/**
+ * What clients see of tools and prompts, before any is called. The build puts the value in the place of this module,
+ * so that a start builds no schemas.
+ */
+export const LISTING = {
+  tools: TOOLS.map((tool) => ({
+    name: tool.name,
+    title: tool.title,
+    description: tool.description,
+    input: inputOf(tool),
+    output: outputOf(tool),
+    hints: tool.hints,
+  })),
+  prompts: PROMPTS.map(({ name, title, description, args }) => ({
+    name,
+    title,
+    description,
+    input: withoutDialect(
+      z.toJSONSchema(args, { io: "input", override: ({ jsonSchema }) => dropUnreadable(jsonSchema) }),
+    ),
+  })),
+};

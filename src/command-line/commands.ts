@@ -2,19 +2,19 @@ import { delimiter } from "node:path";
 import { addAbortSignal, type Readable } from "node:stream";
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
-import { type App, openApp, VERSION } from "./app.ts";
+import { type App, openApp, VERSION } from "../app.ts";
+import { type Config, SECRET_SETTINGS, SETTINGS, type Setting } from "../config.ts";
+import { render } from "../decision/render.ts";
+import { CheckError } from "../errors.ts";
+import { type Folders, type Image, type ImageLimits, toImage } from "../image.ts";
+import type { Log } from "../log.ts";
+import { serve } from "../mcp/stdio.ts";
+import type { Tool } from "../toolkit/define.ts";
+import { TOOLS } from "../tools/index.ts";
+import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
-import { type Config, SECRET_SETTINGS, SETTINGS, type Setting } from "./config.ts";
 import { checkGallery, diagnose } from "./doctor.ts";
-import { CheckError } from "./errors.ts";
 import { commandOf, forPerson } from "./for-person.ts";
-import { type Folders, type Image, type ImageLimits, toImage } from "./image.ts";
-import type { Log } from "./log.ts";
-import { render } from "./render.ts";
-import { serve } from "./serve.ts";
-import type { Tool } from "./tools/define.ts";
-import { TOOLS } from "./tools/index.ts";
-import type { Outcome } from "./warnings.ts";
 
 /** What a script can rely on. Done without a decision is 0 as well. */
 const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } satisfies Record<
@@ -188,7 +188,7 @@ function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefin
 function serveHttp(command: Command, terminal: Terminal, flags: HttpFlags): Promise<number> {
   const { host = "127.0.0.1", port = HTTP_PORT, name: names = [] } = flags;
   const work = async (app: App, { httpToken: token }: Config) => {
-    const { serveOverHttp } = await import("./http.ts");
+    const { serveOverHttp } = await import("../mcp/http.ts");
     await serveOverHttp(app, { host, port, names, token }, terminal);
     return EXIT.approved;
   };

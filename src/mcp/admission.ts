@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { CheckError } from "./errors.ts";
+import { CheckError } from "../errors.ts";
 
 /** Bytes of files that all calls together hold. A call also holds its upload, which is a copy. */
 const MAX_BYTES = 96 * 2 ** 20;

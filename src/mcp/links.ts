@@ -6,7 +6,7 @@ import {
   inputRequired,
   type ServerContext,
 } from "@modelcontextprotocol/server";
-import type { Link } from "./tools/define.ts";
+import type { Link } from "../toolkit/define.ts";
 
 const REQUEST = "open_link";
 

@@ -7,20 +7,21 @@ import {
   type ServerContext,
   type StandardSchemaWithJSON,
 } from "@modelcontextprotocol/server";
+import { CheckError, type FailureCode } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Deps } from "../toolkit/context.ts";
+import type { Tool } from "../toolkit/define.ts";
 import type { Admission, Delivery, Load } from "./admission.ts";
-import { CheckError, type FailureCode } from "./errors.ts";
 import { type LinkOffers, linkOffers } from "./links.ts";
-import LISTING from "./listing.json" with { type: "json" };
-import type { Log } from "./log.ts";
+import { LISTING } from "./listing.ts";
 import { openSkills } from "./skills.ts";
-import type { Deps, Tool } from "./tools/define.ts";
 
 /** Tools and texts change with the version alone. */
 const LIST_TTL_MS = 3_600_000;
 const NEVER_CHANGES = { listChanged: false };
 
 /** The way in which clients reach a server, where it changes what is done or said. */
-export interface Reach {
+export interface TransportOptions {
   /** Said among the instructions. */
   readonly note: string;
   /** Next steps that replace the failures' own. */
@@ -31,24 +32,24 @@ export interface Reach {
 }
 
 /** Makes a server for each connection; what they share is made once. */
-export function serverFactory(deps: Deps, log: Log, reach: Reach): () => Promise<McpServer> {
+export function serverFactory(deps: Deps, log: Log, transport: TransportOptions): () => Promise<McpServer> {
   const links = linkOffers();
   const skills = openSkills({
     cacheHint: { ttlMs: LIST_TTL_MS, cacheScope: "public" },
     onWarning: ({ path, message }) => log(`skill ${path}`, message),
   });
   return async () => {
-    const server = await createServer(deps, log, links, reach);
+    const server = await createServer(deps, log, links, transport);
     skills.attach(server);
     return server;
   };
 }
 
-async function createServer(deps: Deps, log: Log, links: LinkOffers, reach: Reach): Promise<McpServer> {
+async function createServer(deps: Deps, log: Log, links: LinkOffers, transport: TransportOptions): Promise<McpServer> {
   const server = new McpServer(
     { name: "biometrics", title: "Biometric checks", version: deps.version },
     {
-      instructions: await instructionsOf(deps, reach),
+      instructions: await instructionsOf(deps, transport),
       capabilities: { tools: NEVER_CHANGES, prompts: NEVER_CHANGES, resources: NEVER_CHANGES },
       requestState: { verify: (state, context) => links.verify(state, context) },
       cacheHints: {
@@ -57,11 +58,11 @@ async function createServer(deps: Deps, log: Log, links: LinkOffers, reach: Reac
       },
     },
   );
-  const front = { deps, log, links, reach, capabilities: () => server.server.getClientCapabilities() };
+  const options = { deps, log, links, transport, capabilities: () => server.server.getClientCapabilities() };
   for (const { name, title, description, input, output, hints } of LISTING.tools) {
     const seen = { title, description, inputSchema: advertised(input), outputSchema: advertised(output) };
     server.registerTool(name, { ...seen, annotations: hints }, (args: unknown, context: ServerContext) =>
-      answer(name, args, context, front),
+      answer(name, args, context, options),
     );
   }
   for (const { name, title, description, input } of LISTING.prompts) {
@@ -78,11 +79,11 @@ async function createServer(deps: Deps, log: Log, links: LinkOffers, reach: Reac
   return server;
 }
 
-interface Front {
+interface AnswerOptions {
   readonly deps: Deps;
   readonly log: Log;
   readonly links: LinkOffers;
-  readonly reach: Reach;
+  readonly transport: TransportOptions;
   /** As the client declared them when it connected; a client of 2026 declares them with every request. */
   readonly capabilities: () => unknown;
 }
@@ -91,14 +92,14 @@ async function answer(
   name: string,
   args: unknown,
   context: ServerContext,
-  { deps, log, links, reach, capabilities }: Front,
+  { deps, log, links, transport, capabilities }: AnswerOptions,
 ): Promise<CallToolResult | InputRequiredResult> {
   const { signal } = context.mcpReq;
   try {
     const answered = links.resumed(context);
     if (answered !== undefined) return await succeed(answered);
     const tool = await toolOf(name);
-    const result = await reach.admission.admit(
+    const result = await transport.admission.admit(
       (load) =>
         tool.call(args, {
           ...bounded(deps, load),
@@ -106,7 +107,7 @@ async function answer(
           onStage: progressOf(context, tool.checks),
           onFailure: log,
         }),
-      { signal, delivery: reach.deliveryOf(context.http?.req) },
+      { signal, delivery: transport.deliveryOf(context.http?.req) },
     );
     assertSendable(result);
     const link = tool.link(result);
@@ -117,7 +118,7 @@ async function answer(
     log(`${name} failed, ${error.code}`, error.cause ?? error.message);
     return {
       isError: true,
-      content: [{ type: "text", text: error.toText(reach.next[error.code]) }],
+      content: [{ type: "text", text: error.toText(transport.next[error.code]) }],
       _meta: {
         code: error.code,
         retryable: error.retryable,
@@ -139,7 +140,7 @@ function bounded(deps: Deps, load: Load): Deps {
 /** Loaded at the first call: a host that only lists the tools does not wait for them. */
 async function toolOf(name: string): Promise<Tool> {
   // What shows the result too: a failed import is remembered for ever, and descriptors may run out while a call waits.
-  const [{ TOOLS }] = await Promise.all([import("./tools/index.ts"), import("./render.ts")]);
+  const [{ TOOLS }] = await Promise.all([import("../tools/index.ts"), import("../decision/render.ts")]);
   const tool = TOOLS.find((it) => it.name === name);
   if (tool === undefined) throw new CheckError("internal", "The list of tools is out of date.");
   return tool;
@@ -158,7 +159,7 @@ function assertSendable(value: unknown, levels = MAX_DEPTH): void {
 }
 
 async function succeed(result: Readonly<Record<string, unknown>>): Promise<CallToolResult> {
-  const { toTexts } = await import("./render.ts");
+  const { toTexts } = await import("../decision/render.ts");
   const content = toTexts(result).map((text) => ({ type: "text" as const, text }));
   return { content, structuredContent: { ...result } };
 }
@@ -194,7 +195,7 @@ function advertised(json: Record<string, unknown>): StandardSchemaWithJSON {
   };
 }
 
-async function instructionsOf(deps: Deps, { note }: Reach): Promise<string> {
+async function instructionsOf(deps: Deps, { note }: TransportOptions): Promise<string> {
   const setup = await Promise.all([deps.choice(), deps.folders()]).then(
     ([{ name, reason }, folders]) =>
       `Provider: ${name} (${reason}). Folders that may be read: ${folders.map(({ path }) => path).join(", ") || "none"}.`,

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { parseArguments } from "./arguments.ts";
-import { quoted } from "./untrusted.ts";
+import { parseArguments } from "../toolkit/arguments.ts";
+import { quoted } from "../untrusted.ts";
 
 /** What a user starts by name: an order to the assistant, in the words of one who knows the tools. */
 export interface Prompt {

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { quoted } from "./untrusted.ts";
+import { quoted } from "../untrusted.ts";
 
 /** The parts that results share; which of them a result has depends on the tool. */
 const shown = z.object({

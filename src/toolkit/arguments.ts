@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { CheckError } from "./errors.ts";
-import { quoted } from "./untrusted.ts";
+import { CheckError } from "../errors.ts";
+import { quoted } from "../untrusted.ts";
 
 /** As many faults, and as many unknown names, are told one by one. */
 const MAX_TOLD = 5;

@@ -13,12 +13,12 @@ import {
   validateHostHeader,
   validateOriginHeader,
 } from "@modelcontextprotocol/server";
+import { CheckError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Deps } from "../toolkit/context.ts";
 import { type Delivery, openAdmission } from "./admission.ts";
-import { CheckError } from "./errors.ts";
-import type { Log } from "./log.ts";
-import { type Reach, serverFactory } from "./server.ts";
+import { serverFactory, type TransportOptions } from "./server.ts";
 import { openSessions, refusal, type Sessions } from "./sessions.ts";
-import type { Deps } from "./tools/define.ts";
 
 const PATH = "/mcp";
 const METHODS = ["GET", "POST", "DELETE"];
@@ -168,7 +168,7 @@ const OVER_HTTP = {
       "The path must be on the machine that runs this server, in a folder that it may read (get_setup lists them); " +
       "a file of the client's own machine is not seen. Ask the user to copy the image there, or its operator to allow its folder.",
   },
-} satisfies Partial<Reach>;
+} satisfies Partial<TransportOptions>;
 
 /** Sessions for clients of 2025 that open one; whoever has none, of either era, is served request by request. */
 async function route(

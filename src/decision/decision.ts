@@ -1,7 +1,14 @@
 import * as z from "zod";
-import { type Match, PROVIDERS, type ProviderName, type Report, type SearchReport, SIMILARITY } from "./provider.ts";
-import { clean, quoted } from "./untrusted.ts";
-import { about, OUTCOMES, type Outcome, type Warning, worst } from "./warnings.ts";
+import {
+  type Match,
+  PROVIDERS,
+  type ProviderName,
+  type Report,
+  type SearchReport,
+  SIMILARITY,
+} from "../providers/provider.ts";
+import { clean, quoted } from "../untrusted.ts";
+import { about, OUTCOMES, type Outcome, type Warning, worst } from "../warnings.ts";
 
 export const CHECKS = ["liveness", "face_match", "face_search", "verify_person", "liveness_selfie"] as const;
 export type CheckName = (typeof CHECKS)[number];

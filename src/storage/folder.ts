@@ -1,8 +1,7 @@
 import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
 import { platform } from "node:os";
-import { errnoOf, troubleOf } from "./errno.ts";
-import { CheckError } from "./errors.ts";
+import { CheckError, errnoOf, troubleOf } from "../errors.ts";
 
 // Keys and faces are kept in the data folder. What holds for all of it stands here: it is its owner's alone, and only
 // regular files of it are opened.

@@ -22,8 +22,9 @@ const partsOf = (file: string) => ["", "-wal", "-shm", ".mark"].map((suffix) => 
 export async function preparePrivateFile(file: string): Promise<GalleryFile> {
   try {
     await makeDataFolder(dirname(file));
-    const before = await lookAt(file);
+    // The mark first: another process that is making the gallery writes it last.
     const mark = await readMark(`${file}.mark`);
+    const before = await lookAt(file);
     if (mark.id !== undefined && !before[file]?.size) throw lost(mark);
     if (before[file] === undefined) createPrivate(file);
     const found = await statIfThere(file);

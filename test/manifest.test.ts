@@ -100,7 +100,8 @@ const marketplace = z.strictObject({
   plugins: z.tuple([
     z.strictObject({
       name: z.string().regex(/^[a-z\d]+(-[a-z\d]+)*$/),
-      source: z.literal("./"),
+      /** Not the whole repository: Claude Code copies what stands here, of a checkout node_modules too. */
+      source: z.literal("./skills"),
       description: z.string(),
       version: z.string(),
       author: z.strictObject({ name: z.string() }),
@@ -119,8 +120,9 @@ test("the marketplace for Claude Code offers the skill, in the version of the pa
   const [plugin] = plugins;
   expect([metadata.version, plugin.version]).toEqual([version, version]);
   expect([market, owner.url, plugin.homepage]).toEqual([name, registration.websiteUrl, registration.websiteUrl]);
-  expect(plugin.skills).toEqual([`./skills/${plugin.name}`]);
-  expect(readFileSync(join(ROOT, plugin.skills[0] ?? "", "SKILL.md"), "utf8")).toContain(`name: ${plugin.name}\n`);
+  expect(plugin.skills).toEqual([`./${plugin.name}`]);
+  const skill = readFileSync(join(ROOT, plugin.source, plugin.name, "SKILL.md"), "utf8");
+  expect(skill).toContain(`name: ${plugin.name}\n`);
   const installing = readFileSync(join(ROOT, "docs/installing.md"), "utf8");
   expect(installing).toContain(`claude plugin install ${plugin.name}@${market}\n`);
 });

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import * as z from "zod";
 import { readConfig, SETTINGS, type Setting } from "../src/config.ts";
 import { CHECKS, Decision, SearchDecision } from "../src/decision/decision.ts";
 import { FAILURES } from "../src/errors.ts";
@@ -75,14 +76,14 @@ test.each([
     cwd: home,
   });
   onTestFinished(() => server.close());
-  const { formats, max_bytes } = await server.call("get_setup");
+  const setup = z.object({ formats: z.string(), max_bytes: z.int() }).parse(await server.call("get_setup"));
   const [head = [], ...rows] = [...sectionOf("README.md", "Providers").matchAll(/^\|(.+)\|$/gm)].map(([, cells = ""]) =>
     cells.split("|").map((cell) => cell.trim()),
   );
   const images = rows.find(([what]) => what === "images") ?? [];
   const [, first = ""] = images;
   const said = images[head.indexOf(provider)] === "the same" ? first : images[head.indexOf(provider)];
-  expect(said).toBe(`${String(formats).replace(" or ", ", ")}, up to ${Number(max_bytes) / 2 ** 20} MB`);
+  expect(said).toBe(`${setup.formats.replace(" or ", ", ")}, up to ${setup.max_bytes / 2 ** 20} MB`);
 });
 
 test("the comparison counts our own tools, and names the version of the peer that was measured", () => {

@@ -87,9 +87,8 @@ test.each([
 });
 
 test("the comparison counts our own tools, and names the version of the peer that was measured", () => {
-  const [head = "", ours = ""] = /^\| \| this project .*$/m.exec(readme) ?? [];
   const { dependencies } = JSON.parse(textOf("bench/package.json"));
-  expect(head + ours).toContain(`Didit's MCP server ${dependencies["@didit-protocol/mcp-server"]}`);
+  expect(readme).toContain(`| | this project | Didit's MCP server ${dependencies["@didit-protocol/mcp-server"]} |\n`);
   expect(readme).toContain(`| tools in the model's list | ${TOOLS.length}, below 13 KB |`);
 });
 
@@ -245,7 +244,7 @@ const commands = [...sectionOf("README.md", "Command line").matchAll(/^ {4}(.+)$
 test.skipIf(process.platform === "win32")(
   "the commands in README work as they stand there, and end with the code of their outcome",
   {
-    timeout: 60_000,
+    timeout: 180_000,
   },
   async () => {
     const home = temporaryFolder("home-");

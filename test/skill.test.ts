@@ -255,7 +255,9 @@ const hasCurl = spawnSync("curl", ["--version"]).status === 0 && spawnSync("bash
 test.skipIf(!hasCurl)("the commands that copy it fetch the whole folder", () => {
   const installing = readFileSync(resolve(FOLDER, "../../docs/installing.md"), "utf8");
   const [commands = ""] = /^ {4}mkdir .*\n(?: {4}.*\n)+/m.exec(installing) ?? [];
-  const address = "https://raw.githubusercontent.com/OWNER/biometrics-mcp/main/skills/face-checks";
+  const { homepage } = JSON.parse(readFileSync(resolve(FOLDER, "../../package.json"), "utf8"));
+  const repository = new URL(homepage).pathname;
+  const address = `https://raw.githubusercontent.com${repository}/main/skills/face-checks`;
   expect(commands).toContain(address);
   const home = temporaryFolder("home-");
   const script = commands.replace(address, pathToFileURL(FOLDER).href);

@@ -170,6 +170,17 @@ test.each(PAGES)("every script and file that %s names is there", (page) => {
   expect(files.filter((file) => !sources.some((source) => source.endsWith(`/${file}`)))).toEqual([]);
 });
 
+test("CONTRIBUTING shows the folders as they are", () => {
+  const foldersOf = (folder: string) =>
+    readdirSync(resolve(ROOT, folder), { withFileTypes: true }).flatMap((it) => (it.isDirectory() ? [it.name] : []));
+  const shown = [...sectionOf("CONTRIBUTING.md", "Where things are").matchAll(/([\w-]+)\/(?=\s)/g)].map(
+    ([, name]) => name,
+  );
+  const sources = [...foldersOf("src"), ...foldersOf("src/providers")];
+  expect(shown).toEqual(expect.arrayContaining(sources));
+  expect([...foldersOf("."), ...sources]).toEqual(expect.arrayContaining(shown));
+});
+
 test("every figure of what was tried stands in the test that tries it", () => {
   const rows = rowsOf("SECURITY.md", "What was tried");
   expect(rows.length).toBeGreaterThan(5);
@@ -204,7 +215,7 @@ test("every page of docs can be reached from README", () => {
 const inShape = (text: string) =>
   text.replace(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, "id").replace(/\d+(\.\d+)?/g, "0");
 
-test("the run in README is what happens: `npm run listing` writes the answer", async () => {
+test("the run in README is what happens: `npm run listing` writes the answer", { timeout: 120_000 }, async () => {
   const home = temporaryFolder("home-");
   mkdirSync(join(home, "Pictures"));
   await makePhotos(join(home, "Pictures"));

@@ -1,7 +1,7 @@
 import { access, constants } from "node:fs/promises";
 import packageJson from "../package.json" with { type: "json" };
 import type { Config } from "./config.ts";
-import { type Folders, loadImage, readLocalFile } from "./image.ts";
+import { type Folders, readLocalFile } from "./file.ts";
 import { openProviders } from "./providers/index.ts";
 import { endOf } from "./secret.ts";
 import type { Deps } from "./toolkit/context.ts";
@@ -24,7 +24,12 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       return { name, reason, apiKey: apiKey === undefined ? null : endOf(apiKey) };
     },
     thresholds: config.thresholds,
-    loadImage: (path, limits) => loadImage(path, allowed, limits),
+    async loadImage(path, limits) {
+      // At the first call, since a host that only lists the tools does not wait for it; before a file is open, since a
+      // failed import is remembered for ever where descriptors have run out.
+      const { loadImage } = await import("./image.ts");
+      return loadImage(path, allowed, limits);
+    },
     loadFile: (path, limits) => readLocalFile(path, allowed, limits),
     linkface: () => providers.linkface(),
     account: () => providers.account(),

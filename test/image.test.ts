@@ -7,7 +7,8 @@ import fc from "fast-check";
 import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { CheckError } from "../src/errors.ts";
-import { type Folders, type ImageLimits, loadImage, toImage, uploadName } from "../src/image.ts";
+import type { Folders } from "../src/file.ts";
+import { type ImageLimits, loadImage, toImage, uploadName } from "../src/image.ts";
 import { temporaryFolder } from "./support/clients.ts";
 
 const LIMITS: ImageLimits = {

@@ -9,8 +9,8 @@ import {
 } from "@modelcontextprotocol/server";
 import { CheckError, type FailureCode } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { type Once, once } from "../once.ts";
 import type { Deps } from "../toolkit/context.ts";
-import type { Tool } from "../toolkit/define.ts";
 import type { Admission, Delivery, Load } from "./admission.ts";
 import { type LinkOffers, linkOffers } from "./links.ts";
 import { LISTING } from "./listing.ts";
@@ -38,14 +38,16 @@ export function serverFactory(deps: Deps, log: Log, transport: TransportOptions)
     cacheHint: { ttlMs: LIST_TTL_MS, cacheScope: "public" },
     onWarning: ({ path, message }) => log(`skill ${path}`, message),
   });
+  const code = once(loadCode);
   return async () => {
-    const server = await createServer(deps, log, links, transport);
+    const server = await createServer({ deps, log, links, transport, code });
     skills.attach(server);
     return server;
   };
 }
 
-async function createServer(deps: Deps, log: Log, links: LinkOffers, transport: TransportOptions): Promise<McpServer> {
+async function createServer(shared: Shared): Promise<McpServer> {
+  const { deps, links, transport } = shared;
   const server = new McpServer(
     { name: "biometrics", title: "Biometric checks", version: deps.version },
     {
@@ -58,7 +60,7 @@ async function createServer(deps: Deps, log: Log, links: LinkOffers, transport: 
       },
     },
   );
-  const options = { deps, log, links, transport, capabilities: () => server.server.getClientCapabilities() };
+  const options = { ...shared, capabilities: () => server.server.getClientCapabilities() };
   for (const { name, title, description, input, output, hints } of LISTING.tools) {
     const seen = { title, description, inputSchema: advertised(input), outputSchema: advertised(output) };
     server.registerTool(name, { ...seen, annotations: hints }, (args: unknown, context: ServerContext) =>
@@ -79,11 +81,15 @@ async function createServer(deps: Deps, log: Log, links: LinkOffers, transport: 
   return server;
 }
 
-interface AnswerOptions {
+interface Shared {
   readonly deps: Deps;
   readonly log: Log;
   readonly links: LinkOffers;
   readonly transport: TransportOptions;
+  readonly code: Once<Awaited<ReturnType<typeof loadCode>>>;
+}
+
+interface AnswerOptions extends Shared {
   /** As the client declared them when it connected; a client of 2026 declares them with every request. */
   readonly capabilities: () => unknown;
 }
@@ -92,13 +98,19 @@ async function answer(
   name: string,
   args: unknown,
   context: ServerContext,
-  { deps, log, links, transport, capabilities }: AnswerOptions,
+  { deps, log, links, transport, code, capabilities }: AnswerOptions,
 ): Promise<CallToolResult | InputRequiredResult> {
   const { signal } = context.mcpReq;
   try {
+    const { TOOLS, toTexts } = await code.get();
+    const succeed = (result: Readonly<Record<string, unknown>>): CallToolResult => ({
+      content: toTexts(result).map((text) => ({ type: "text", text })),
+      structuredContent: { ...result },
+    });
     const answered = links.resumed(context);
-    if (answered !== undefined) return await succeed(answered);
-    const tool = await toolOf(name);
+    if (answered !== undefined) return succeed(answered);
+    const tool = TOOLS.find((it) => it.name === name);
+    if (tool === undefined) throw new CheckError("internal", "The list of tools is out of date.");
     const result = await transport.admission.admit(
       (load) =>
         tool.call(args, {
@@ -112,7 +124,7 @@ async function answer(
     assertSendable(result);
     const link = tool.link(result);
     const offer = link && (await links.offer(link, result, context, capabilities()));
-    return offer ?? (await succeed(result));
+    return offer ?? succeed(result);
   } catch (thrown) {
     const error = signal.aborted ? new CheckError("cancelled", "The call was cancelled.") : CheckError.from(thrown);
     log(`${name} failed, ${error.code}`, error.cause ?? error.message);
@@ -138,12 +150,10 @@ function bounded(deps: Deps, load: Load): Deps {
 }
 
 /** Loaded at the first call: a host that only lists the tools does not wait for them. */
-async function toolOf(name: string): Promise<Tool> {
+async function loadCode() {
   // What shows the result too: a failed import is remembered for ever, and descriptors may run out while a call waits.
-  const [{ TOOLS }] = await Promise.all([import("../tools/index.ts"), import("../decision/render.ts")]);
-  const tool = TOOLS.find((it) => it.name === name);
-  if (tool === undefined) throw new CheckError("internal", "The list of tools is out of date.");
-  return tool;
+  const [{ TOOLS }, { toTexts }] = await Promise.all([import("../tools/index.ts"), import("../decision/render.ts")]);
+  return { TOOLS, toTexts };
 }
 
 /** Nothing of ours nests deeper, and far deeper values overflow the serializer of the protocol. */
@@ -156,12 +166,6 @@ function assertSendable(value: unknown, levels = MAX_DEPTH): void {
   }
   if (typeof value !== "object" || value === null) return;
   for (const inner of Object.values(value)) assertSendable(inner, levels - 1);
-}
-
-async function succeed(result: Readonly<Record<string, unknown>>): Promise<CallToolResult> {
-  const { toTexts } = await import("../decision/render.ts");
-  const content = toTexts(result).map((text) => ({ type: "text" as const, text }));
-  return { content, structuredContent: { ...result } };
 }
 
 /**

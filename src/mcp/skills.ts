@@ -6,6 +6,7 @@ import {
   type SkillsOptions,
   skillEntry,
 } from "@modelcontextprotocol/server/ext/skills";
+import { once } from "../once.ts";
 
 const NAME = "face-checks";
 const MARKDOWN = "text/markdown";
@@ -21,14 +22,7 @@ interface Loaded {
  * for it: the SDK's `loadSkills` reads and hashes everything beforehand, which would cost every start 8 ms.
  */
 export function openSkills(options: SkillsOptions, folder = new URL("./skills/", import.meta.url)): SkillsExtension {
-  let loading: Promise<Loaded> | undefined;
-  const load = () => {
-    loading ??= readSkill(folder);
-    loading.catch(() => {
-      loading = undefined;
-    });
-    return loading;
-  };
+  const { get: load } = once(() => readSkill(folder));
   return new SkillsExtension({
     ...options,
     source: {

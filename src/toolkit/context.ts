@@ -1,4 +1,5 @@
-import type { FileLimits, Image, ImageLimits } from "../image.ts";
+import type { FileLimits } from "../file.ts";
+import type { Image, ImageLimits } from "../image.ts";
 import type { Account } from "../providers/account.ts";
 import type { LivenessSelfie } from "../providers/liveness-selfie.ts";
 import type { Provider, ProviderName } from "../providers/provider.ts";

@@ -1,5 +1,5 @@
 import { CheckError } from "../../errors.ts";
-import { tooLarge } from "../../image.ts";
+import { tooLarge } from "../../file.ts";
 
 /**
  * Bytes that can be liveness data. Its messages are not published, so this asks what every file of Linkface's SDK is:

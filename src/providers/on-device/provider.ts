@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { CheckError } from "../../errors.ts";
 import type { Image } from "../../image.ts";
+import { once } from "../../once.ts";
 import { about } from "../../warnings.ts";
 import {
   type CallOptions,
@@ -17,7 +18,6 @@ import { compareFaces, type Judgement, judgeMatch } from "./compare.ts";
 import { type EngineOptions, startEngine } from "./engine.ts";
 import type { Gallery } from "./gallery/gallery.ts";
 import { EMBEDDING_MODEL } from "./models.ts";
-import { once } from "./once.ts";
 import { MAX_PIXELS } from "./pipeline/decode.ts";
 import { hasSeveralFaces } from "./pipeline/detect.ts";
 import { toEmbedding } from "./pipeline/embed.ts";

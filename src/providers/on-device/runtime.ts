@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import type { InferenceSession } from "onnxruntime-web/wasm";
 import { CheckError } from "../../errors.ts";
+import { type Once, once } from "../../once.ts";
 import { loadModel, MODELS, type ModelName } from "./models.ts";
-import { type Once, once } from "./once.ts";
 
 type Ort = typeof import("onnxruntime-web/wasm");
 

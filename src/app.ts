@@ -4,6 +4,7 @@ import type { Config } from "./config.ts";
 import { type Folders, loadImage, readLocalFile } from "./image.ts";
 import { openProviders } from "./providers/index.ts";
 import { endOf } from "./secret.ts";
+import { settingsFileOf } from "./storage/settings.ts";
 import type { Deps } from "./toolkit/context.ts";
 
 export const VERSION = packageJson.version;
@@ -24,6 +25,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       return { name, reason, apiKey: apiKey === undefined ? null : endOf(apiKey) };
     },
     thresholds: config.thresholds,
+    settings: { file: settingsFileOf(config.dataFolder), saved: config.saved },
     loadImage: (path, limits) => loadImage(path, allowed, limits),
     loadFile: (path, limits) => readLocalFile(path, allowed, limits),
     linkface: () => providers.linkface(),
@@ -50,6 +52,7 @@ export function brokenApp(fault: unknown): App {
     provider: fail,
     choice: fail,
     thresholds: { liveness: undefined, match: undefined },
+    settings: { file: "", saved: [] },
     loadImage: fail,
     loadFile: fail,
     linkface: fail,

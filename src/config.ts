@@ -57,6 +57,8 @@ export interface Config {
   };
   /** The operator's own, 0..100; undefined: the provider's default. */
   readonly thresholds: { readonly liveness: number | undefined; readonly match: number | undefined };
+  /** The settings that come from the settings file, and not from the environment. */
+  readonly saved: readonly Setting[];
   /** Absolute, not resolved: a folder may be made, or become a link, while the program runs. */
   readonly imageFolders: readonly string[];
   readonly dataFolder: string;
@@ -69,16 +71,23 @@ export interface Config {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The environment as a Config.
+ * The environment, with what is saved where it says nothing, as a Config.
  *
  * @throws CheckError `setup`, which names every fault at once and no value: one of them may be a secret.
  */
-export function readConfig(environment: Environment): Config {
-  const parsed = settingsSchema.safeParse(
-    Object.fromEntries((Object.keys(SETTINGS) as Setting[]).map((name) => [name, settingOf(environment, name)])),
-  );
+export function readConfig(environment: Environment, saved: Environment = {}): Config {
+  const names = Object.keys(SETTINGS) as Setting[];
+  const given = names.map((name) => [name, settingOf(environment, name)] as const);
+  const parsed = settingsSchema.safeParse({
+    ...saved,
+    ...Object.fromEntries(given.filter(([, it]) => it !== undefined)),
+  });
   if (!parsed.success) {
-    const faults = parsed.error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
+    const isSaved = new Set(given.filter(([, it]) => it === undefined).map(([name]): PropertyKey => name));
+    const faults = parsed.error.issues.map(({ path, message }) => {
+      const [name = ""] = path;
+      return `${String(name)} ${isSaved.has(name) ? "in the settings file " : ""}${message}`;
+    });
     throw new CheckError("setup", `The configuration is wrong: ${faults.join("; ")}.`);
   }
   const settings = parsed.data;
@@ -99,6 +108,7 @@ export function readConfig(environment: Environment): Config {
       liveness: settings.BIOMETRICS_LIVENESS_THRESHOLD,
       match: settings.BIOMETRICS_MATCH_THRESHOLD,
     }),
+    saved: Object.freeze(given.flatMap(([name, it]) => (it === undefined && saved[name] !== undefined ? [name] : []))),
     imageFolders: Object.freeze([...new Set(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders())]),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,

@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { readConfig, SECRET_SETTINGS } from "./config.ts";
 import { CheckError } from "./errors.ts";
 import { createLog } from "./log.ts";
+import { readSettings } from "./storage/settings.ts";
 
 // Whoever prints by console, a dependency say, must not print between protocol frames.
 globalThis.console = new Console(process.stderr, process.stderr);
@@ -49,7 +50,12 @@ const terminal = {
     });
     return typed === "" ? undefined : typed;
   },
-  configure: (flags: Readonly<Record<string, string>>) => readConfig({ ...process.env, ...flags }),
+  configure: (flags: Readonly<Record<string, string>>) => {
+    const environment = { ...process.env, ...flags };
+    const config = readConfig(environment);
+    const saved = readSettings(config.dataFolder);
+    return Object.keys(saved).length === 0 ? config : readConfig(environment, saved);
+  },
 };
 
 const args = process.argv.slice(2);

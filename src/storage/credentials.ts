@@ -1,6 +1,5 @@
-import { randomBytes } from "node:crypto";
 import type { BigIntStats } from "node:fs";
-import { open, readdir, rename, rm } from "node:fs/promises";
+import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { CheckError, errnoOf } from "../errors.ts";
@@ -13,6 +12,7 @@ import {
   refuseShared,
   shellQuoted,
   statIfThere,
+  writeWhole,
 } from "./folder.ts";
 
 const FILE = "credentials.json";
@@ -107,32 +107,11 @@ export function openCredentials(
     });
   }
 
-  async function write(stored: Stored, own: string): Promise<void> {
-    const temporary = `${file}.${randomBytes(8).toString("hex")}.tmp`;
-    try {
-      const handle = await open(temporary, "wx", 0o600);
-      try {
-        await handle.writeFile(`${JSON.stringify(stored, undefined, 2)}\n`);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
+  const write = (stored: Stored, own: string) =>
+    writeWhole(file, `${JSON.stringify(stored, undefined, 2)}\n`, async () => {
       // Stopped for so long that another process took the lock: what was read may be old by now.
       if ((await idAt(lock)) !== own) throw new CheckError("unavailable", "Saving the credentials took too long.");
-      await rename(temporary, file);
-    } catch (thrown) {
-      await rm(temporary, { force: true });
-      throw thrown;
-    }
-    await syncFolder();
-  }
-
-  /** The name too must outlive a power cut. Not every platform can. */
-  async function syncFolder(): Promise<void> {
-    const handle = await open(folder, "r").catch(() => undefined);
-    await handle?.sync().catch(() => {});
-    await handle?.close();
-  }
+    });
 
   /**
    * The lock is a file that only one process can create. Nothing in it, and no clock, says whether its holder lives (a

@@ -1,6 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
-import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { platform } from "node:os";
+import { dirname } from "node:path";
 import { CheckError, errnoOf, troubleOf } from "../errors.ts";
 
 // Keys and faces are kept in the data folder. What holds for all of it stands here: it is its owner's alone, and only
@@ -43,6 +45,36 @@ export async function openRegular(file: string): Promise<FileHandle | undefined>
     await handle?.close();
     throw thrown;
   }
+}
+
+/**
+ * The file holds the old text or the new one, whenever the power goes. `mayReplace`: called when the new text is on the
+ * disk, to throw where it is too late.
+ */
+export async function writeWhole(file: string, text: string, mayReplace = async () => {}): Promise<void> {
+  const temporary = `${file}.${randomBytes(8).toString("hex")}.tmp`;
+  try {
+    const handle = await open(temporary, "wx", 0o600);
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await mayReplace();
+    await rename(temporary, file);
+  } catch (thrown) {
+    await rm(temporary, { force: true });
+    throw thrown;
+  }
+  await syncFolder(dirname(file));
+}
+
+/** The name too must outlive a power cut. Not every platform can. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r").catch(() => undefined);
+  await handle?.sync().catch(() => {});
+  await handle?.close();
 }
 
 export function refuseIrregular(file: string, found: BigIntStats | undefined): void {

@@ -13,6 +13,8 @@ export interface Deps {
   choice(): Promise<Choice>;
   /** The operator's own, 0..100; undefined: the provider's default. */
   readonly thresholds: { readonly liveness: number | undefined; readonly match: number | undefined };
+  /** Where settings are saved, and the names of those that are in force from there. */
+  readonly settings: { readonly file: string; readonly saved: readonly string[] };
   loadImage(path: string, limits: ImageLimits): Promise<Image>;
   /** The same for a file that is no image. */
   loadFile(path: string, limits: FileLimits): Promise<Uint8Array<ArrayBuffer>>;

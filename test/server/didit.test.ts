@@ -398,7 +398,7 @@ describe("thresholds", () => {
     const server = await connect({ BIOMETRICS_LIVENESS_THRESHOLD: "80", BIOMETRICS_MATCH_THRESHOLD: "55" });
     const { structuredContent: setup, text: shown } = await server.call("get_setup");
     expect(setup).toMatchObject({ details: { liveness_threshold: 80, match_threshold: 55 } });
-    expect(shown).toContain("The operator's own thresholds: liveness 80, match 55.");
+    expect(shown).toContain("The operator's own thresholds: liveness 80 (environment), match 55 (environment).");
     didit.next(MATCH(60));
     const match = await server.call("match_faces", pair);
     expect(sentThreshold("match")).toBe("55");

@@ -19,6 +19,7 @@ export const SETTINGS = {
   BIOMETRICS_MATCH_THRESHOLD: "the same for a match of two faces (30, and what is 70 or below goes to review)",
   BIOMETRICS_IMAGE_DIRS: `folders that may be read, joined by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
   BIOMETRICS_DATA_DIR: "where the gallery is kept (the data folder of the platform)",
+  BIOMETRICS_MODELS: "a folder with a model pack for checks on the device (the one that is part of the program)",
   BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
   BIOMETRICS_TIMEOUT_MS: "how long a call to a provider may take, in milliseconds (60000)",
   BIOMETRICS_HTTP_TOKEN: "the bearer token that clients of serve --http send, 32 characters or more (one for each run)",
@@ -62,6 +63,8 @@ export interface Config {
   /** Absolute, not resolved: a folder may be made, or become a link, while the program runs. */
   readonly imageFolders: readonly string[];
   readonly dataFolder: string;
+  /** The folder of a model pack, absolute; undefined: the one that was chosen, or the shipped one. */
+  readonly models: string | undefined;
   readonly galleryUrl: string | undefined;
   readonly timeoutMs: number;
   readonly httpToken: string | undefined;
@@ -111,6 +114,7 @@ export function readConfig(environment: Environment, saved: Environment = {}): C
     saved: Object.freeze(given.flatMap(([name, it]) => (it === undefined && saved[name] !== undefined ? [name] : []))),
     imageFolders: Object.freeze([...new Set(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders())]),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
+    models: settings.BIOMETRICS_MODELS,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,
     httpToken: settings.BIOMETRICS_HTTP_TOKEN,
@@ -187,6 +191,7 @@ const settingsSchema = z.object({
     .pipe(z.array(folder))
     .optional(),
   BIOMETRICS_DATA_DIR: folder.optional(),
+  BIOMETRICS_MODELS: folder.optional(),
   BIOMETRICS_GALLERY_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\//, { error: "must start with postgres://" })

@@ -56,12 +56,15 @@ const linesOf = (findings: readonly Finding[]) =>
   findings.map(({ test, ok, said }) => `${ok ? "ok   " : "FAULT"} ${test}: ${said}`);
 
 async function inspect(config: Config): Promise<Inspection & { readonly place: string }> {
-  const [{ inspectGallery, locateGallery }, { EMBEDDING_MODEL }] = await Promise.all([
+  const [{ inspectGallery, locateGallery }, { embeddingModelOf }, { choosePack }] = await Promise.all([
     import("../providers/on-device/gallery/open.ts"),
     import("../providers/on-device/models.ts"),
+    import("../providers/on-device/choice.ts"),
   ]);
   const location = locateGallery(config);
-  const inspection = await attemptInspection(() => inspectGallery({ location, model: EMBEDDING_MODEL }));
+  const inspection = await attemptInspection(async () =>
+    inspectGallery({ location, model: embeddingModelOf(await choosePack(config)) }),
+  );
   return { place: "file" in location ? location.file : hostOf(location.url), ...inspection };
 }
 

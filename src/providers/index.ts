@@ -102,10 +102,11 @@ async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, timeoutMs
 }
 
 async function openOnDevice(config: Config) {
-  const [{ onDevice }, { locateGallery, openGallery }] = await Promise.all([
+  const [{ onDevice }, { locateGallery, openGallery }, { choosePack }] = await Promise.all([
     import("./on-device/provider.ts"),
     import("./on-device/gallery/open.ts"),
+    import("./on-device/choice.ts"),
   ]);
   const location = locateGallery(config);
-  return onDevice({ openGallery: (model) => openGallery({ location, model }) });
+  return onDevice({ pack: await choosePack(config), openGallery: (model) => openGallery({ location, model }) });
 }

@@ -1,6 +1,15 @@
 import { CheckError } from "../../../errors.ts";
 
 export const COMPONENTS = 512;
+
+/** Shorter embeddings are filled up with zeros, which changes neither cosines nor how many signs differ. */
+export function toStored(embedding: Float32Array): Float32Array {
+  if (embedding.length >= COMPONENTS) return embedding;
+  const filled = new Float32Array(COMPONENTS);
+  filled.set(embedding);
+  return filled;
+}
+
 /** float32 rounding over 512 components stays below 1e-5; a vector that was never normalised is far outside. */
 export const LENGTH_TOLERANCE = 1e-3;
 

@@ -75,7 +75,7 @@ test("versions, names and addresses of package, manifest and registration are on
   expect(readFileSync(join(ROOT, "README.md"), "utf8")).toMatch(/^## Privacy$/m);
 });
 
-test("the owner of the repository is a placeholder, which one command replaces everywhere", () => {
+test("one command names the owner of the repository everywhere", () => {
   const folder = temporaryFolder("owner-");
   const files = [
     ...["package.json", "manifest.json", "server.json", ".claude-plugin/marketplace.json"],
@@ -84,9 +84,10 @@ test("the owner of the repository is a placeholder, which one command replaces e
   const named = ["build/owner.ts", ...files];
   for (const file of named) cpSync(join(ROOT, file), join(folder, file), { recursive: true });
   const textOf = () => files.map((file) => readFileSync(join(folder, file), "utf8")).join("");
-  for (const file of files) expect(readFileSync(join(folder, file), "utf8"), file).toContain("OWNER/");
+  const [, before = ""] = /github\.com\/([^/]+)\//.exec(homepage) ?? [];
+  for (const file of files) expect(readFileSync(join(folder, file), "utf8"), file).toContain(`${before}/`);
   execFileSync(process.execPath, ["--import", "tsx", join(folder, "build/owner.ts"), "somebody-1"], { cwd: ROOT });
-  expect(textOf()).not.toContain("OWNER");
+  expect(textOf()).not.toContain(`${before}/`);
   expect(textOf()).toContain('"mcpName": "io.github.somebody-1/biometrics-mcp"');
   expect(textOf()).toContain("npx skills add somebody-1/biometrics-mcp");
 });

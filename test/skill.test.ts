@@ -252,17 +252,22 @@ metadata:
 
 const hasCurl = spawnSync("curl", ["--version"]).status === 0 && spawnSync("bash", ["--version"]).status === 0;
 
-test.skipIf(!hasCurl)("the commands that copy it fetch the whole folder", () => {
-  const installing = readFileSync(resolve(FOLDER, "../../docs/installing.md"), "utf8");
-  const [commands = ""] = /^ {4}mkdir .*\n(?: {4}.*\n)+/m.exec(installing) ?? [];
-  const address = "https://raw.githubusercontent.com/OWNER/biometrics-mcp/main/skills/face-checks";
-  expect(commands).toContain(address);
+test.skipIf(!hasCurl)("the commands that copy it, copy the whole folder", () => {
+  const root = resolve(FOLDER, "../..");
+  const { homepage } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const address = `https://raw.githubusercontent.com${new URL(homepage).pathname}/main`;
+  const installing = readFileSync(join(root, "docs/installing.md"), "utf8");
+  expect(installing).toContain(address);
   const home = temporaryFolder("home-");
-  const script = commands.replace(address, pathToFileURL(FOLDER).href);
-  const { status, stderr } = spawnSync("bash", ["-ec", script], { env: cleanEnvironment(home), encoding: "utf8" });
-  expect(status, stderr).toBe(0);
-  const copied = join(home, ".claude/skills/face-checks");
-  for (const file of files) expect(readFileSync(join(copied, file), "utf8")).toBe(textOf(file));
+  const blocks = installing.replace(address, pathToFileURL(root).href).matchAll(/^ {4}mkdir .*\n(?: {4}.*\n)*/gm);
+  for (const [commands] of blocks) {
+    const env = cleanEnvironment(home);
+    const { status, stderr } = spawnSync("bash", ["-ec", commands], { env, cwd: root, encoding: "utf8" });
+    expect(status, stderr).toBe(0);
+  }
+  for (const copied of [".claude/skills/face-checks", ".openclaw/skills/face-checks"]) {
+    for (const file of files) expect(readFileSync(join(home, copied, file), "utf8")).toBe(textOf(file));
+  }
 });
 
 describe.each([undefined, "2026-07-28"])("served, version %s", (version) => {

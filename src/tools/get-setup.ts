@@ -9,7 +9,7 @@ const detail = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 export const getSetup = defineTool({
   name: "get_setup",
   title: "Show the setup",
-  description: "The provider in use and why, readable folders, formats, limits, versions.",
+  description: "Provider and why, readable folders, formats, limits, versions.",
   input: {},
   output: z.object({
     version: z.string(),
@@ -47,7 +47,7 @@ export const getSetup = defineTool({
       },
       summary:
         `Provider: ${name} (${reason}). Images: ${formats} up to ${provider.images.maxBytes / 2 ** 20} MB, ` +
-        (readable.length === 0 ? "but no folder may be read." : `from ${readable.join(", ")}.`) +
+        (readable.length === 0 ? "but no folder can be read." : `from ${readable.join(", ")}.`) +
         describeThresholds({ liveness, match }),
     };
   },
@@ -55,5 +55,5 @@ export const getSetup = defineTool({
 
 function describeThresholds(thresholds: Readonly<Record<string, number | undefined>>): string {
   const own = Object.entries(thresholds).flatMap(([name, it]) => (it === undefined ? [] : [`${name} ${it}`]));
-  return own.length === 0 ? "" : ` The operator's own thresholds: ${own.join(", ")}.`;
+  return own.length === 0 ? "" : ` Thresholds set by the operator: ${own.join(", ")}.`;
 }

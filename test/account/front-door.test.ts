@@ -127,7 +127,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
     expect(none.text).toMatch(/^Error \[unauthorized\]: .*\nNext: .*register_account/);
     await registered(door);
     expect((await server.call("get_balance")).text).toBe(
-      "The balance of the Didit account is $1234.56. It does not refill itself.",
+      "The balance of the Didit account is $1234.56. It does not refill automatically.",
     );
     api.accounts.balance = "0.0000";
     api.accounts.autoRefill = true;

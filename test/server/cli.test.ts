@@ -200,7 +200,7 @@ test("what was not finished exits with 3, and says to the person how to run that
   const { code, out, err } = await biometrics(["verify-person", selfie, selfie]);
   expect(code).toBe(3);
   expect(out).toMatch(/^review\n/);
-  expect(out).toContain("For the search alone, run biometrics-mcp search-face on the selfie");
+  expect(out).toContain("To run the search alone, run biometrics-mcp search-face on the selfie");
   expect(err).toContain("face_search failed, bad_response");
 });
 
@@ -213,7 +213,7 @@ describe("- reads the image from standard input", () => {
 
   test.each([
     ["nothing", "", /Standard input is empty/],
-    ["no image", "hello", /not an image that is accepted/],
+    ["no image", "hello", /The file is not JPEG/],
     ["too much", new Uint8Array(5 * 2 ** 20 + 1), /too large; the limit is 5 MB/],
     ["a damaged image", new Uint8Array([0xff, 0xd8, 0xff, 0xe0]), /damaged|not an image/],
   ] as const)("%s is refused, and nothing is sent", async (_what, input, message) => {
@@ -263,7 +263,10 @@ describe("words on a terminal speak to the person there", () => {
     ["Ask the user to correct X, then to restart this server.", "Correct X, then try again."],
     ["Nothing was decided. Tell the user that the log says why.", "Nothing was decided. The log says why."],
     ["Ask the user for another file.", "Use another file."],
-    ["Call list_faces to see what there is.", "Run biometrics-mcp list-faces to see what there is."],
+    [
+      "Call list_faces to see which faces are enrolled.",
+      "Run biometrics-mcp list-faces to see which faces are enrolled.",
+    ],
     ["Ask the user to update this server, or to set X.", "Update biometrics-mcp, or set X."],
   ])("%s", (agent, person) => expect(forPerson(agent)).toBe(person));
 });

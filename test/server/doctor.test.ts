@@ -72,7 +72,7 @@ describe("the doctor", () => {
       LINKFACE_API_ID: "an-id-of-linkface",
     });
     expect(code).toBe(1);
-    const tests = JSON.parse(out).tests as { test: string; ok: boolean; said: string }[];
+    const tests = JSON.parse(out).tests as { test: string; ok: boolean; detail: string }[];
     expect(tests.map(({ test: name, ok }) => [name, ok])).toEqual([
       [`folder ${setting.home}`, true],
       [`data folder ${setting.data}`, true],
@@ -80,8 +80,8 @@ describe("the doctor", () => {
       ["gallery", true],
       ["Linkface", false],
     ]);
-    expect(tests[2]?.said).toContain("DIDIT_API_KEY");
-    expect(tests[4]?.said).toContain("LINKFACE_API_SECRET is missing");
+    expect(tests[2]?.detail).toContain("DIDIT_API_KEY");
+    expect(tests[4]?.detail).toContain("LINKFACE_API_SECRET is missing");
     expect(out).not.toContain("an-id-of-linkface");
   });
 

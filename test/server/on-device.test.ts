@@ -50,7 +50,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
   test("in an empty gallery nothing is compared, and nobody approved", async () => {
     const { structuredContent, text } = await server.call("search_face", { image_path: photos.womanB });
     expect(structuredContent).toMatchObject({ outcome: "review", matches: [], total_matches: 0 });
-    expect(text).toMatch(/nothing was compared, since the gallery is empty/);
+    expect(text).toMatch(/nothing was compared: the gallery is empty/);
   });
 
   test("another face of a group is found by match and search, which say so; and not when they are not to", async () => {

@@ -150,8 +150,8 @@ const COMPLAINTS: readonly (Refusal & { readonly says: RegExp })[] = [
 ];
 
 function refuseTopUp(body: unknown): Refusal {
-  const said = JSON.stringify(body) ?? "";
-  const complaint = COMPLAINTS.find(({ says }) => says.test(said));
+  const prose = JSON.stringify(body) ?? "";
+  const complaint = COMPLAINTS.find(({ says }) => says.test(prose));
   return (
     complaint ?? {
       code: "invalid_input",

@@ -5,7 +5,7 @@ import type { Refusal, Refusals } from "../http/client.ts";
 const MAX_CHARS = 1000;
 const text = z
   .union([z.string(), z.array(z.string()).transform((lines) => lines.join(" "))])
-  .transform((said) => said.slice(0, MAX_CHARS))
+  .transform((prose) => prose.slice(0, MAX_CHARS))
   .catch("");
 /** `{"error": text}`, `{"detail": text, "code": word}`, `{"message": text}`; other shapes have none of the four. */
 const ErrorBody = z.object({ error: text, detail: text, message: text, code: text });
@@ -48,10 +48,10 @@ function refuseRequest(body: unknown): Refusal {
 /** `{field: [text, ...]}`, the first field that we know. */
 function refuseField(body: unknown): Refusal | undefined {
   if (typeof body !== "object" || body === null) return undefined;
-  for (const [name, said] of Object.entries(body)) {
+  for (const [name, prose] of Object.entries(body)) {
     const field = FIELDS.get(name);
     if (field === undefined) continue;
-    const complaint = COMPLAINTS.find(({ says }) => says.test(text.parse(said)));
+    const complaint = COMPLAINTS.find(({ says }) => says.test(text.parse(prose)));
     const fallback = {
       code: field.isImage ? "image_rejected" : "invalid_input",
       what: "it gave no reason that is known",
@@ -105,10 +105,10 @@ function refuseAccess(body: unknown): Refusal {
   const { error, detail, message, code } = readBody(body);
   const known = FORBIDDEN.get(code);
   if (known !== undefined) return known;
-  const said = `${error} ${detail} ${message}`;
+  const prose = `${error} ${detail} ${message}`;
   // Not a key that lacks the right to see them.
-  if (/credit|insufficient (balance|funds)/i.test(said) && !/permission|scope/i.test(said)) return NO_CREDIT;
-  return said.trim() === "" ? NO_REASON : BAD_KEY;
+  if (/credit|insufficient (balance|funds)/i.test(prose) && !/permission|scope/i.test(prose)) return NO_CREDIT;
+  return prose.trim() === "" ? NO_REASON : BAD_KEY;
 }
 
 /** The same of a call that costs nothing: there it is the key. */

@@ -102,8 +102,8 @@ function codeOf(thrown: unknown): string {
 
 /** Not the error itself: those of undici carry pieces of the answer. */
 export function describeError(thrown: unknown, secrets: readonly string[]): string {
-  const said = thrown instanceof Error ? `${thrown.name} ${codeOf(thrown)}: ${thrown.message}` : String(thrown);
-  return excerpt(said, secrets);
+  const text = thrown instanceof Error ? `${thrown.name} ${codeOf(thrown)}: ${thrown.message}` : String(thrown);
+  return excerpt(text, secrets);
 }
 
 /** The beginning of a text for the log, without the secrets, however they are spelled. */

@@ -217,10 +217,10 @@ const BY_STATUS = new Map<number, Refusal>([
 /** What Linkface means by a status; the rest is as everywhere. None of `secrets` is in what is quoted. */
 export function linkfaceRefusals(secrets: readonly string[]): Refusals {
   const refuse = (body: unknown, fallback: Refusal): Refusal => {
-    const said = ErrorBody.safeParse(body).data ?? NO_BODY;
-    const refusal = CODES.get(said.status)?.(inputOf(said)) ?? fallback;
-    if (said.status !== REASONED) return refusal;
-    return { ...refusal, message: `${refusal.message}${quote(excerpt(said.reason, secrets))}` };
+    const answer = ErrorBody.safeParse(body).data ?? NO_BODY;
+    const refusal = CODES.get(answer.status)?.(inputOf(answer)) ?? fallback;
+    if (answer.status !== REASONED) return refusal;
+    return { ...refusal, message: `${refusal.message}${quote(excerpt(answer.reason, secrets))}` };
   };
   return Object.fromEntries(
     [...BY_STATUS].map(([status, fallback]) => [status, (body: unknown) => refuse(body, fallback)]),

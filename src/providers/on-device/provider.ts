@@ -274,8 +274,8 @@ function foundHow({ main, view, angle }: Reading, where = ""): string | undefine
 }
 
 function sentences(all: readonly (string | undefined)[]): Pick<Report, "note"> {
-  const said = all.filter((sentence) => sentence !== undefined);
-  return said.length === 0 ? {} : { note: said.join(" ") };
+  const present = all.filter((sentence) => sentence !== undefined);
+  return present.length === 0 ? {} : { note: present.join(" ") };
 }
 
 /** The runtime that the first check will load: knowing it for certain would take loading it now. */

@@ -10,8 +10,8 @@ import { emptyFolder } from "./folders.ts";
 const CHILD = fileURLToPath(new URL("child.ts", import.meta.url));
 
 /** A shell in which `$folder` is a disk of 1 MB of its own; undefined where this user cannot have one. */
-function onSmallDisk(script: string) {
-  const args = ["-rm", "bash", "-ec", `mount -t tmpfs -o size=1m,mode=700 tmpfs "$folder"; ${script}`];
+function onSmallDisk(script: string, mode = "rw") {
+  const args = ["-rm", "bash", "-ec", `mount -t tmpfs -o ${mode},size=1m,mode=700 tmpfs "$folder"; ${script}`];
   return (folder: string) => {
     const env = { ...process.env, folder, node: process.execPath, child: CHILD };
     return spawnSync("unshare", args, { encoding: "utf8", env });
@@ -32,9 +32,9 @@ test.skipIf(!hasSmallDisk)("a full disk: nothing was stored or removed, and it m
 });
 
 test.skipIf(!hasSmallDisk)("a disk that is read-only", async () => {
-  const script = 'mount -o remount,ro "$folder"; "$node" --import tsx "$child" tell "$folder/gallery.sqlite"';
-  const { stdout } = onSmallDisk(script)(await emptyFolder());
-  expect(stdout).toBe(
+  const script = '"$node" --import tsx "$child" tell "$folder/gallery.sqlite"';
+  const { stdout, stderr } = onSmallDisk(script, "ro")(await emptyFolder());
+  expect(stdout, stderr).toBe(
     "refused unavailable: The disk of the data folder is read-only; nothing was stored or removed.\n",
   );
 });

@@ -15,31 +15,31 @@ const DEFAULT_WAIT = "Wait 30 seconds";
 export const FAILURES = {
   invalid_input: { next: "Correct the arguments, then retry.", retryable: false },
   path_refused: {
-    next: "Ask the user to move the file into an allowed folder (get_setup lists them), or to add its folder to BIOMETRICS_IMAGE_DIRS.",
+    next: "Use a file in an allowed folder (get_setup lists them); BIOMETRICS_IMAGE_DIRS allows more folders.",
     retryable: false,
   },
-  image_rejected: { next: "Ask the user for another file.", retryable: false },
-  no_face: { next: "Ask for a new photo that shows the whole face. This is not a sign of fraud.", retryable: false },
+  image_rejected: { next: "Use another file.", retryable: false },
+  no_face: { next: "Take a new photo that shows the whole face. This is not a sign of fraud.", retryable: false },
   not_found: { next: "Call list_faces to see which faces are enrolled.", retryable: false },
-  unauthorized: { next: "Ask the user to check the API key and its permissions.", retryable: false },
-  no_credit: { next: "Ask the user to top up the account, then retry.", retryable: false },
+  unauthorized: { next: "Check the API key and its permissions.", retryable: false },
+  no_credit: { next: "Top up the account, then retry.", retryable: false },
   rate_limited: { next: `${DEFAULT_WAIT}, then retry once.`, retryable: true },
   no_answer: {
-    next: "Nothing was decided. The call may have been billed, so ask the user before retrying.",
+    next: "Nothing was decided. The call may have been billed: retry only if the account owner accepts a second charge.",
     retryable: false,
   },
   unavailable: { next: "Nothing was decided. Retry later.", retryable: true },
   bad_response: {
-    next: "Nothing was decided. Tell the user that the provider's answer could not be read.",
+    next: "Nothing was decided. Update biometrics-mcp, or report the problem to its maintainers.",
     retryable: false,
   },
   unsupported: {
-    next: "Tell the user that the provider in use (get_setup) cannot do this.",
+    next: "Use another provider; get_setup shows the current one.",
     retryable: false,
   },
-  setup: { next: "Ask the user to correct the configuration, then to restart this server.", retryable: false },
+  setup: { next: "Correct the configuration, then restart the server.", retryable: false },
   cancelled: { next: "Nothing was decided. Retry if the check is still wanted.", retryable: true },
-  internal: { next: "Nothing was decided. Tell the user that the server failed; its log says why.", retryable: false },
+  internal: { next: "Nothing was decided. The log (standard error) says why.", retryable: false },
 } as const satisfies Record<string, Failure>;
 
 export type FailureCode = keyof typeof FAILURES;
@@ -86,6 +86,10 @@ export class CheckError extends Error {
     return `Error [${this.code}]: ${this.message}\nNext: ${next}`;
   }
 }
+
+/** An image whose header was right. */
+export const undecodable = (cause: unknown) =>
+  new CheckError("image_rejected", "The image is damaged or incomplete: it cannot be decoded.", { cause });
 
 /** Codes of errno(3) that describe this machine at this moment, not the requested file. */
 const TROUBLE: Readonly<Record<string, string>> = {

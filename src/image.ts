@@ -207,7 +207,7 @@ function toAbsolute(path: string): string {
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(path)?.[1]?.toLowerCase();
   if (scheme !== undefined) {
     throw new CheckError("invalid_input", "That is a URL, not the path of a local file.", {
-      next: "Ask the user to save the image to a file, then pass its path. An image pasted into the chat has no path.",
+      next: "Save the image to a file, then pass its path. An image pasted into a chat has no path.",
     });
   }
   if (process.platform === "win32" && isForeignToWindows(path)) {
@@ -333,7 +333,7 @@ const FOREIGN_TYPES: Readonly<Record<string, { readonly name: string; readonly n
   "image/tiff": { name: "TIFF", next: EXPORT },
   "image/apng": { name: "an animated PNG", next: "Export one frame of it as JPEG." },
   "application/pdf": { name: "PDF", next: "Export the page with the photo as JPEG." },
-  "image/svg+xml": { name: "an SVG drawing", next: "Ask the user for a photo." },
+  "image/svg+xml": { name: "an SVG drawing", next: "Use a photo." },
 };
 
 /**

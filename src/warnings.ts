@@ -29,7 +29,7 @@ export const WARNINGS = {
     effect: "declined",
     action: "retake",
     meaning: "No face was found in the image.",
-    advice: "Retake: ask for a new photo that shows the whole face. This is not a sign of fraud.",
+    advice: "Retake: the photo must show the whole face. This is not a sign of fraud.",
   },
   LOW_LIVENESS_SCORE: {
     effect: "declined",

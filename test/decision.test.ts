@@ -170,7 +170,7 @@ describe("a match of 70 or below", () => {
         "caller or the operator set. Compare the two photos by eye.",
     );
     expect(byDefault.next_steps[0]).toBe(
-      "Have a person compare user_image with reference_image before anybody relies on this.",
+      "Have a person compare the selfie with the reference photo (Didit request r-1) before anybody relies on this.",
     );
     expect(match(40, 30).summary).toMatch(/low similarity;.*A score below 50 suggests two different people\. Compare/);
     const own = match(60, 50, caller(50));

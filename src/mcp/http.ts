@@ -161,7 +161,7 @@ const OVER_HTTP = {
   next: {
     path_refused:
       "The file must be on the machine that runs this server, in an allowed folder (get_setup lists them). " +
-      "Ask the user to copy the image there, or the operator to allow its folder.",
+      "Copy the image there, or have the operator allow its folder.",
   },
 } satisfies Partial<TransportOptions>;
 
@@ -217,7 +217,7 @@ function guardOf(token: string, names: readonly string[]): (request: IncomingMes
       return refusal(403, -32000, "This server does not accept the name in Host.");
     }
     if (!validateOriginHeader(headers.origin, allowed).ok) {
-      return refusal(403, -32000, "Pages from that Origin may not use this server.");
+      return refusal(403, -32000, "Pages from that Origin are not allowed.");
     }
     if (url.split("?")[0] !== PATH) return refusal(404, -32000, `The only path is ${PATH}.`);
     const given = /^bearer +(\S+)$/i.exec(headers.authorization?.trim() ?? "")?.[1];

@@ -207,6 +207,7 @@ async function instructionsOf(deps: Deps, { note }: TransportOptions): Promise<s
     `Pass local paths; an image pasted into the chat has none, so ask for the file. ${note}` +
     "Report 'approved' only if outcome is approved: 'review' means that a person must look, and an error decides nothing. " +
     "Distinguish a bad photo (retake) from suspected fraud, as the warnings do. " +
+    "What a next step needs (a file, a code, a setting, money, a second charge) comes from the user: ask, never decide or invent it. " +
     UNTRUSTED
   );
 }

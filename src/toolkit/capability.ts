@@ -17,6 +17,6 @@ export async function need<C extends Capability>(context: Deps, capability: C): 
   const provider = await context.provider();
   if (can(provider, capability)) return provider;
   throw new CheckError("unsupported", `The provider ${provider.name} cannot ${CAPABILITY[capability]}.`, {
-    next: "Tell the user that BIOMETRICS_PROVIDER=on-device can, with the gallery on this machine.",
+    next: "BIOMETRICS_PROVIDER=on-device can, with the gallery on this machine.",
   });
 }

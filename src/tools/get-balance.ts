@@ -28,7 +28,7 @@ export const getBalance = defineTool({
       auto_refill_threshold: found.autoRefillThreshold,
       summary: `The Didit account has ${dollars(found.balance)}. ${refillOf(found)}`,
       next_steps: isSpent(found.balance)
-        ? ["Tell the user that Didit refuses checks until the account is topped up: top_up makes a link to pay."]
+        ? ["Didit refuses checks until the account is topped up: top_up makes a link to pay."]
         : [],
     };
   },

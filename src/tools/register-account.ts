@@ -17,7 +17,7 @@ export const registerAccount = defineTool({
     "Opens a Didit account; Didit emails a code for verify_email. " +
     "Repeated for an address, sends another code or, if the account is in use, fetches its API key.",
   input: {
-    email: EmailAddress.describe("the user's own address: ask, never invent one"),
+    email: EmailAddress.describe("the account owner's address: ask, never invent it"),
     password: z.string().min(1).max(128).optional().describe("omit to have a strong one generated and kept"),
   },
   output: z.object({
@@ -56,7 +56,7 @@ export const registerAccount = defineTool({
         `Didit emailed ${isNew ? "a code" : "another code"} to ${quoted(email, 254)}. ` +
         `The account cannot be used before verify_email. ${PASSWORD[password]}.`,
       next_steps: [
-        "Ask the user for the six characters in the email (valid for 10 minutes), then call verify_email.",
+        "Pass the six characters in the email to verify_email; they are valid for 10 minutes.",
         "If no email arrives, not even as spam, call register_account again with the same address after 60 seconds.",
       ],
     };

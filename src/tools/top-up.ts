@@ -13,7 +13,7 @@ export const topUp = defineTool({
       .min(TOP_UP_DOLLARS.min)
       .max(TOP_UP_DOLLARS.max)
       .multipleOf(0.01)
-      .describe("US dollars, as stated by the user"),
+      .describe("US dollars: ask, never invent it"),
   },
   output: z.object({
     provider: z.literal("didit"),
@@ -43,10 +43,7 @@ export const topUp = defineTool({
       checkout_id: id,
       summary: `To add ${dollars(String(amount_in_dollars))}, open: ${url}\
 Nothing has been charged yet; get_balance shows when it has.`,
-      next_steps: [
-        "Give the user the link unchanged; it expires in 60 minutes.",
-        "Once the user says that they have paid, call get_balance.",
-      ],
+      next_steps: ["The link only works unchanged, and expires in 60 minutes.", "After the payment, call get_balance."],
     };
   },
 });

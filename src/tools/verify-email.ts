@@ -15,7 +15,7 @@ export const verifyEmail = defineTool({
       .string()
       .trim()
       .regex(/^[A-Za-z0-9]{6}$/, { error: "must be six letters or digits" })
-      .describe("six characters from the email"),
+      .describe("six characters from the email: ask, never invent it"),
   },
   output: z.object({
     provider: z.literal("didit"),
@@ -61,7 +61,7 @@ export async function readyResult(
     next_steps: isUsed
       ? ["Call get_balance: checks at Didit are billed."]
       : [
-          "Tell the user that DIDIT_API_KEY and BIOMETRICS_PROVIDER take precedence over the saved key; without them it is used at the next start.",
+          "DIDIT_API_KEY and BIOMETRICS_PROVIDER take precedence over the saved key; without them it is used at the next start.",
         ],
   };
 }

@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -240,35 +240,19 @@ test("a folder that is named twice is listed once", async () => {
 describe("words on a terminal speak to the person there", () => {
   test("in an error, whose JSON is for a program", async () => {
     const { err } = await biometrics(["check-liveness", selfie], { DIDIT_API_KEY: "", BIOMETRICS_PROVIDER: "didit" });
-    expect(err).toMatch(/Next: Set DIDIT_API_KEY, or open an account with biometrics-mcp register-account; or leave /);
-  });
-
-  const src = join(import.meta.dirname, "../../src");
-  const sentences = readdirSync(src, { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts") && !/^(for-person|server|http|prompts)\.ts$/.test(file))
-    .flatMap((file) => [
-      ...readFileSync(join(src, file), "utf8").matchAll(/(["'`])((?:(?!\1|\n).)*\bthe user\b(?:(?!\1|\n).)*)\1/gi),
-    ])
-    .map(([, , sentence = ""]) => sentence);
-
-  test("no sentence of ours is left that is for an agent", () => {
-    expect(sentences.length).toBeGreaterThan(50);
-    const left = sentences
-      .map(forPerson)
-      .filter((said) => /\b(ask|tell|give) the user\b|\bthe user (of this|may|must)\b/i.test(said));
-    expect(left).toEqual([]);
+    expect(err).toMatch(/Next: Open an account with biometrics-mcp register-account; or set DIDIT_API_KEY or .*\.\n$/);
   });
 
   test.each([
-    ["Ask the user to correct X, then to restart this server.", "Correct X, then try again."],
-    ["Nothing was decided. Tell the user that the log says why.", "Nothing was decided. The log says why."],
-    ["Ask the user for another file.", "Use another file."],
+    ["Correct X, then restart the server.", "Correct X."],
     [
       "Call list_faces to see which faces are enrolled.",
       "Run biometrics-mcp list-faces to see which faces are enrolled.",
     ],
-    ["Ask the user to update this server, or to set X.", "Update biometrics-mcp, or set X."],
-  ])("%s", (agent, person) => expect(forPerson(agent)).toBe(person));
+    ["Retry with rotate: true, or without save.", "Retry with --rotate, or without save."],
+    ["Retry without compare_all.", "Retry without --compare-all."],
+    ["US dollars: ask, never invent it", "US dollars"],
+  ])("%s", (text, shown) => expect(forPerson(text)).toBe(shown));
 });
 
 describe("completion", () => {

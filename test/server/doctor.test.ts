@@ -55,7 +55,7 @@ describe("the doctor", () => {
     const { code, out } = await biometrics(setting, ["doctor"]);
     expect(code).toBe(0);
     for (const line of [
-      `ok    folder ${setting.home}: can be read`,
+      `ok    folder ${setting.home}: readable`,
       `ok    data folder ${setting.data}: only its owner`,
       "ok    provider on-device: JPEG, PNG, WebP and TIFF can be decoded",
       `ok    gallery ${setting.gallery}: 1 face\n`,
@@ -118,7 +118,7 @@ describe("gallery check", () => {
   test("tells count, schema and lengths of a gallery in order, and makes none", async () => {
     const setting = newSetting();
     const none = await biometrics(setting, ["gallery", "check"]);
-    expect(none).toMatchObject({ code: 0, out: expect.stringContaining("there is none yet") });
+    expect(none).toMatchObject({ code: 0, out: expect.stringContaining("does not exist yet") });
     await blocked(setting);
     const { code, out } = await biometrics(setting, ["gallery", "check"]);
     expect(code).toBe(0);

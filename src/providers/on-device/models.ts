@@ -64,4 +64,4 @@ export async function loadModel(name: ModelName, folder: URL): Promise<Uint8Arra
   return bytes;
 }
 
-const REINSTALL = "Ask the user to reinstall biometrics-mcp: a file of the program is missing or was changed.";
+const REINSTALL = "Reinstall biometrics-mcp: one of its files is missing or was changed.";

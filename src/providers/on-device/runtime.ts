@@ -61,7 +61,7 @@ export function openRuntime({ models, wasm }: EngineFiles): Runtime {
 /** A number that is none would pass every comparison with a threshold. */
 function finite(output: Float32Array, model: ModelName): Float32Array {
   if (output.every(Number.isFinite)) return output;
-  throw new CheckError("internal", "The face model gave a result that is no number.", { cause: model });
+  throw new CheckError("internal", "The face model returned a result that is not a number.", { cause: model });
 }
 
 interface LoadedOrt {
@@ -85,7 +85,7 @@ async function loadOrt(wasm: URL): Promise<LoadedOrt> {
     readFile(wasm).catch((cause: unknown) => {
       throw new CheckError("setup", "The WebAssembly runtime of the face models is missing.", {
         cause,
-        next: "Ask the user to reinstall biometrics-mcp: a file of the program is missing.",
+        next: "Reinstall biometrics-mcp: one of its files is missing.",
       });
     }),
   ]);

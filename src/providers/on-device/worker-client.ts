@@ -63,7 +63,7 @@ export function workerClient(file: URL, workerData: { readonly models: string })
     for (const { reject } of pending) {
       reject(
         isClosed
-          ? new CheckError("cancelled", "The server is shutting down.")
+          ? new CheckError("cancelled", "The face engine is shutting down.")
           : new CheckError("internal", "The face engine stopped unexpectedly.", { cause }),
       );
     }

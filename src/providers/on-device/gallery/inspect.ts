@@ -25,7 +25,7 @@ export interface Inspection {
 
 export const NONE_YET: Inspection = {
   faces: null,
-  findings: [{ test: "gallery", ok: true, detail: "there is none yet; the first face that is enrolled makes one" }],
+  findings: [{ test: "gallery", ok: true, detail: "does not exist yet; it is created with the first enrolled face" }],
 };
 
 export function countOf(faces: number): string {

@@ -13,7 +13,7 @@ export interface App extends Deps {
   close(): Promise<void>;
 }
 
-/** Puts a running program together. `folders`: what its caller may have read, other than the configured ones. */
+/** Composes a running program. `folders` replaces the configured image folders. */
 export function openApp(config: Config, folders: Folders = config.imageFolders): App {
   const providers = openProviders(config);
   const allowed = { folders, dataFolder: config.dataFolder };
@@ -49,7 +49,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
   };
 }
 
-/** An app whose configuration is wrong: every tool is there and answers with what to correct. */
+/** The app for an invalid configuration: every tool answers with what to correct. */
 export function brokenApp(fault: unknown): App {
   const fail = () => Promise.reject(fault);
   return {

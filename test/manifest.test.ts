@@ -260,7 +260,7 @@ describe("the manifest's lists", () => {
 });
 
 /** A host that takes the text from the manifest leaves open what its user did not fill in. */
-const NOT_GIVEN = "What stands empty or as a placeholder above was not given: do without it.";
+const NOT_GIVEN = "Anything above that is empty or a placeholder was not given: do without it.";
 
 test("a prompt leaves out what was not given, and quotes what was", async () => {
   const [onboard, review, compare] = PROMPTS;

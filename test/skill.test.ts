@@ -10,7 +10,7 @@ import { SETTINGS } from "../src/config.ts";
 import { BANDS, decide, decideSearch } from "../src/decision/decision.ts";
 import { FAILURES } from "../src/errors.ts";
 import { MIN_FACE_HEIGHT } from "../src/providers/on-device/remarks.ts";
-import { MIN_FOUND_COSINE, similarityOf } from "../src/providers/on-device/scores.ts";
+import { MIN_FOUND_SIMILARITY } from "../src/providers/on-device/scores.ts";
 import { type Match, type Report, SEARCH_TYPES, SIMILARITY } from "../src/providers/provider.ts";
 import { TOOLS } from "../src/tools/index.ts";
 import { OUTCOMES, WARNINGS } from "../src/warnings.ts";
@@ -168,7 +168,7 @@ test("the default thresholds are those that the tools tell", () => {
 });
 
 test("the limits of the device are those of its code", () => {
-  expect(decisions).toContain(`faces from ${similarityOf(MIN_FOUND_COSINE)} up are reported`);
+  expect(decisions).toContain(`faces from ${MIN_FOUND_SIMILARITY} up are reported`);
   expect(decisions).toContain(`from a similarity of ${SIMILARITY.possible} on a face counts as found`);
   expect(decisions).toContain(`a face is smaller than ${MIN_FACE_HEIGHT} pixels`);
 });

@@ -19,13 +19,13 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { CheckError, errnoOf, troubleOf } from "./errors.ts";
 
-/** Folders that may be read with everything below them, or `anywhere` for a path that the user typed in person. */
+/** Folders that may be read with everything below them, or `anywhere` for a path that the user typed. */
 export type Folders = readonly string[] | "anywhere";
 
 /** What may be read. */
 export interface Access {
   readonly folders: Folders;
-  /** Holds keys and the gallery: nothing in it is read, wherever it lies and however it is reached. */
+  /** Holds keys and the gallery: no file in it is read as an image, whatever path leads to it. */
   readonly dataFolder: string;
 }
 
@@ -33,7 +33,7 @@ export const rejected = (why: string, cause?: unknown) => new CheckError("image_
 
 export interface FileLimits {
   readonly maxBytes: number;
-  /** What it holds, as the sentences of a refusal say it. */
+  /** What it should contain, for error messages. */
   readonly noun: string;
 }
 
@@ -44,7 +44,7 @@ export async function readLocalFile(
   limits: FileLimits,
 ): Promise<Uint8Array<ArrayBuffer>> {
   return readFile(path, access, limits, (real) => {
-    if (basename(real).startsWith(".")) throw rejected(`A hidden file is not read as ${limits.noun}.`);
+    if (basename(real).startsWith(".")) throw rejected(`Hidden files are not read as ${limits.noun}.`);
   });
 }
 
@@ -66,7 +66,7 @@ export async function readFile(
   try {
     const place = await locate(absolute, access);
     checkName(place.real);
-    // A device can act on being opened, so what is no regular file is not opened; the handle is asked again below.
+    // Opening a device can have effects, so only regular files are opened; the handle is checked again below.
     const named = lstatSync(place.real, { bigint: true });
     if (named.isDirectory()) throw rejected(`That path is a folder, not a file with ${noun}.`);
     if (!named.isFile()) throw rejected("That path is not a regular file.");
@@ -83,7 +83,7 @@ export async function readFile(
     const bytes = new Uint8Array(Buffer.allocUnsafeSlow(Number(opened.size)).buffer);
     for (let filled = 0; filled < bytes.length; ) {
       const count = await read(file, bytes, filled, bytes.length - filled, filled);
-      if (count === 0) throw rejected("The file became shorter while it was read.");
+      if (count === 0) throw rejected("The file shrank while it was being read.");
       filled += count;
     }
     return bytes;
@@ -101,20 +101,20 @@ export function tooLarge(bytes: number, maxBytes: number): string {
 
 const AT_ONCE = { open: openSync, read: readSync };
 const poolRead = promisify(read);
-/** Hops to the thread pool, which cost more than the work itself where the file is at hand. */
+/** Goes through the thread pool, which costs more than reading a local file. */
 const IN_THE_POOL = {
   open: promisify(startOpen),
   read: async (file: number, bytes: Uint8Array<ArrayBuffer>, offset: number, length: number, position: number) =>
     (await poolRead(file, bytes, offset, length, position)).bytesRead,
 };
 
-/** From a cache 0.1 ms, from a network drive of 10 MB/s 26 ms: for so long nothing else is answered. */
+/** 0.1 ms from a cache, 26 ms from a network drive of 10 MB/s, during which nothing else is answered. */
 const LONGEST_AT_ONCE = 2n ** 18n;
 const BLOCK_BYTES = 512n;
 
 /**
- * May this file be opened and read without leaving the thread? Its path has just been resolved in the pool, so a drive
- * that hangs has hung there. Not what a cloud drive would first download: its size is more than its blocks.
+ * May this file be read on this thread? Its path has just been resolved in the pool, where a hanging drive would have
+ * hung. A file that a cloud drive must download first has fewer blocks than its size.
  */
 const isAtHand = ({ size, blocks }: BigIntStats) => size <= LONGEST_AT_ONCE && blocks * BLOCK_BYTES >= size;
 
@@ -125,31 +125,31 @@ function failureOf(thrown: unknown, access: Access): CheckError {
   return (
     troubleOf(thrown) ??
     (/^(EACCES|EPERM)$/.test(code)
-      ? rejected("The file cannot be opened: this program may not read it.", thrown)
+      ? rejected("The file cannot be opened: permission denied.", thrown)
       : rejected("The file cannot be read.", thrown))
   );
 }
 
 function toAbsolute(path: string): string {
-  if (path.includes("\0")) throw new CheckError("invalid_input", "The path holds a NUL character.");
+  if (path.includes("\0")) throw new CheckError("invalid_input", "The path contains a NUL character.");
   if (/^file:/i.test(path)) {
     try {
       return fileURLToPath(path);
     } catch (cause) {
-      throw new CheckError("invalid_input", "That file: address does not name a local file.", { cause });
+      throw new CheckError("invalid_input", "That file: URL does not name a local file.", { cause });
     }
   }
   // Two letters at least: one is a drive of Windows.
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(path)?.[1]?.toLowerCase();
   if (scheme !== undefined) {
-    throw new CheckError("invalid_input", "That is an address, not the path of a local file.", {
-      next: "Ask the user to save the image to a file, and give its path. An image pasted into a chat has no path either.",
+    throw new CheckError("invalid_input", "That is a URL, not the path of a local file.", {
+      next: "Save the image to a file, then pass its path. An image pasted into a chat has no path.",
     });
   }
   if (process.platform === "win32" && isForeignToWindows(path)) {
     throw new CheckError(
       "invalid_input",
-      "Network, device and stream names are not read; give the path of a local file.",
+      "Network, device and stream names are not read; pass the path of a local file.",
     );
   }
   return resolve(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
@@ -181,7 +181,7 @@ async function locate(path: string, access: Access): Promise<Place> {
   return { real, dataFolder };
 }
 
-/** Waits for no thread: the gallery wants this folder on a local disk. What cannot be reached cannot be read either. */
+/** Synchronous: the gallery requires this folder to be on a local disk. What cannot be reached cannot be read either. */
 function statIfThere(folder: string): BigIntStats | undefined {
   try {
     return statSync(folder, { bigint: true, throwIfNoEntry: false });
@@ -192,11 +192,11 @@ function statIfThere(folder: string): BigIntStats | undefined {
 
 function refused({ folders }: Access): CheckError {
   if (folders === "anywhere") {
-    return new CheckError("path_refused", "There is no file at that path that may be read.", {
+    return new CheckError("path_refused", "There is no readable file at that path.", {
       next: "Check the path. Files in the data folder are never read.",
     });
   }
-  return new CheckError("path_refused", "There is no readable file at that path in the folders that may be read.");
+  return new CheckError("path_refused", "There is no readable file at that path in the allowed folders.");
 }
 
 async function isAllowed(real: string, dataFolder: BigIntStats | undefined, { folders }: Access): Promise<boolean> {
@@ -207,13 +207,13 @@ async function isAllowed(real: string, dataFolder: BigIntStats | undefined, { fo
   return roots.some((root) => root !== undefined && isInside(real, root));
 }
 
-/** Of a real path, every folder above it is real too: one that is allowed need not be resolved. */
+/** Every folder above a real path is real too, so an allowed folder need not be resolved. */
 function isInside(real: string, folder: string): boolean {
   const rest = relative(folder, real);
   return rest !== "" && rest !== ".." && !rest.startsWith(`..${sep}`) && !isAbsolute(rest);
 }
 
-/** By what the folders are, not by their names: case may not count, and a mount gives a folder a second path. */
+/** Compares device and inode, not names: case may not count, and a mount gives a folder a second path. */
 function isBelow(real: string, folder: BigIntStats): boolean {
   for (let at = real; ; at = dirname(at)) {
     if (isSame(statSync(at, { bigint: true, throwIfNoEntry: false }), folder)) return true;
@@ -238,7 +238,7 @@ async function isStillAllowed(
   return isSame(statSync(again, { bigint: true, throwIfNoEntry: false }), opened);
 }
 
-/** Linux says which path an open file has. */
+/** The path of an open file, which Linux reports. */
 function heldPath(file: number): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${file}`);
@@ -247,7 +247,7 @@ function heldPath(file: number): string | undefined {
   }
 }
 
-/** Our files lie in the folder itself, none further down. */
+/** Our files are in the folder itself, none in subfolders. */
 function isLinkedFrom(folder: string, file: BigIntStats): boolean {
   return readdirSync(folder).some((name) =>
     isSame(statSync(join(folder, name), { bigint: true, throwIfNoEntry: false }), file),

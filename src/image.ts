@@ -1,8 +1,9 @@
 import { fileTypeFromBuffer } from "file-type";
 import { imageSize } from "image-size";
+import { CheckError } from "./errors.ts";
 import { type Access, readFile, rejected } from "./file.ts";
 
-/** The types that a provider can accept, with their names in a sentence and the extension of an upload. */
+/** The types that a provider can accept: display name, and file extension for uploads. */
 const IMAGE_TYPES = {
   "image/jpeg": { name: "JPEG", extension: "jpg" },
   "image/png": { name: "PNG", extension: "png" },
@@ -26,7 +27,7 @@ export interface ImageLimits {
 }
 
 declare const checked: unique symbol;
-/** A file that starts like an image of an accepted type. Only this module makes one, so nobody downstream checks again. */
+/** A file that starts like an image of an accepted type. Only this module makes one, so no other code checks again. */
 export interface Image {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly mime: ImageMime;
@@ -36,7 +37,7 @@ export interface Image {
   readonly [checked]: true;
 }
 
-/** The neutral name that an image is uploaded under: the user's own file name may be personal. */
+/** A neutral file name for uploads: the user's own may be personal. */
 export function uploadName(field: string, { mime }: Pick<Image, "mime">): string {
   return `${field}.${IMAGE_TYPES[mime].extension}`;
 }
@@ -50,9 +51,9 @@ export function namesOf(mimes: readonly ImageMime[]): string {
 /**
  * Reads one local image: inside `folders`, a regular file, within the limits, of an accepted type by content.
  *
- * @throws CheckError `path_refused` for whatever lies outside or does not exist (one answer for both: existence must
- *   not leak), `image_rejected` for a file that is there but is no image we can use, `invalid_input` for what is no
- *   path, `unavailable` where the machine is out of descriptors or memory.
+ * @throws CheckError `path_refused` for a file that is outside or does not exist (the same error for both: existence
+ *   must not leak), `image_rejected` for a file that is not a usable image, `invalid_input` for an invalid path,
+ *   `unavailable` where the machine is out of descriptors or memory.
  */
 export async function loadImage(path: string, access: Access, limits: ImageLimits): Promise<Image> {
   return toImage(await readFile(path, access, { maxBytes: limits.maxBytes, noun: "an image" }), limits);
@@ -67,30 +68,32 @@ export async function toImage(bytes: Uint8Array<ArrayBuffer>, limits: ImageLimit
     throw rejected(`The image is ${width}x${height} pixels; each side must be from ${minSide} to ${maxSide}.`);
   }
   if (width * height > maxPixels) {
-    throw rejected(`The image is ${width}x${height} pixels; at most ${maxPixels / 1e6} million are unpacked.`);
+    throw rejected(`The image is ${width}x${height} pixels; the limit is ${maxPixels / 1e6} million pixels.`);
   }
   return { bytes, mime, width, height } as Image;
 }
 
-/** Formats that people do have, with the way out. */
-const FOREIGN_TYPES: Readonly<Record<string, string>> = {
-  "image/heic": "The image is HEIC. Export it as JPEG (iPhone: Settings > Camera > Formats > Most Compatible).",
-  "image/heic-sequence":
-    "The image is HEIC. Export it as JPEG (iPhone: Settings > Camera > Formats > Most Compatible).",
-  "image/heif": "The image is HEIF: convert it to JPEG first.",
-  "image/heif-sequence": "The image is HEIF: convert it to JPEG first.",
-  "image/avif": "The image is AVIF: convert it to JPEG first.",
-  "image/gif": "The image is a GIF: convert it to JPEG or PNG first.",
-  "image/bmp": "The image is a BMP: convert it to JPEG or PNG first.",
-  "image/tiff": "The image is a TIFF: convert it to JPEG or PNG first.",
-  "image/apng": "The image is an animated PNG: save one frame of it as JPEG or PNG first.",
-  "application/pdf": "The file is a PDF: export the page as JPEG or PNG first.",
-  "image/svg+xml": "The file is an SVG drawing, not a photo.",
+const EXPORT = "Export it as JPEG.";
+const EXPORT_FROM_PHONE = "Export it as JPEG (iPhone: Settings > Camera > Formats > Most Compatible).";
+
+/** Formats that people have, and how to get an accepted image from each. */
+const FOREIGN_TYPES: Readonly<Record<string, { readonly name: string; readonly next: string }>> = {
+  "image/heic": { name: "HEIC", next: EXPORT_FROM_PHONE },
+  "image/heic-sequence": { name: "HEIC", next: EXPORT_FROM_PHONE },
+  "image/heif": { name: "HEIF", next: EXPORT_FROM_PHONE },
+  "image/heif-sequence": { name: "HEIF", next: EXPORT_FROM_PHONE },
+  "image/avif": { name: "AVIF", next: EXPORT },
+  "image/gif": { name: "GIF", next: EXPORT },
+  "image/bmp": { name: "BMP", next: EXPORT },
+  "image/tiff": { name: "TIFF", next: EXPORT },
+  "image/apng": { name: "an animated PNG", next: "Export one frame of it as JPEG." },
+  "application/pdf": { name: "PDF", next: "Export the page with the photo as JPEG." },
+  "image/svg+xml": { name: "an SVG drawing", next: "Use a photo." },
 };
 
 /**
- * Types that are known by how they start, as file-type knows them, in a hundredth of its time. What may still be another
- * type (an animated PNG, raw pictures of cameras, which are TIFF) is left to it.
+ * Types recognised by their first bytes, as file-type does, in a hundredth of the time. What may still be another type
+ * (an animated PNG, raw camera pictures, which are TIFF) is left to file-type.
  */
 const SIGNATURES: readonly (readonly [mime: ImageMime, starts: RegExp, unless?: string])[] = [
   ["image/jpeg", /^\xff\xd8\xff[^\xf7]/], // JPEG-LS
@@ -103,7 +106,9 @@ async function detectType(bytes: Uint8Array<ArrayBuffer>, accepted: readonly Ima
   const match = accepted.find((type) => type === mime);
   if (match !== undefined) return match;
   const foreign = mime === undefined ? undefined : FOREIGN_TYPES[mime];
-  throw rejected(`${foreign ?? "The file is not an image that is accepted."} Accepted: ${namesOf(accepted)}.`);
+  const needed = `not ${namesOf(accepted)}`;
+  if (foreign === undefined) throw rejected(`The file is ${needed}.`);
+  throw new CheckError("image_rejected", `The file is ${foreign.name}, ${needed}.`, { next: foreign.next });
 }
 
 function typeOf({ buffer, byteOffset, length }: Uint8Array<ArrayBuffer>): ImageMime | undefined {
@@ -114,15 +119,14 @@ function typeOf({ buffer, byteOffset, length }: Uint8Array<ArrayBuffer>): ImageM
 }
 
 async function askFileType(bytes: Uint8Array<ArrayBuffer>): Promise<string | undefined> {
-  // All of it: a TIFF may say at its end what it is.
+  // All of it: a TIFF may be identified by its end.
   const found = await fileTypeFromBuffer(bytes).catch(() => undefined);
   const isSvg = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 4096)).includes("<svg");
   return isSvg && (found === undefined || found.mime === "application/xml") ? "image/svg+xml" : found?.mime;
 }
 
 function readDimensions(bytes: Uint8Array<ArrayBuffer>): { width: number; height: number } {
-  const damaged = (cause?: unknown) =>
-    rejected("The image is damaged: its size cannot be read from its header.", cause);
+  const damaged = (cause?: unknown) => rejected("The image is damaged: its header does not give its size.", cause);
   try {
     const { width, height, orientation = 1 } = imageSize(bytes);
     if (!(width > 0 && height > 0)) throw damaged({ width, height });

@@ -212,6 +212,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
   });
 
   test("the protocol answers while a check is computed", async () => {
+    const started = performance.now();
     const calls = Array.from({ length: 6 }, () =>
       server.call("check_liveness", { image_path: photos.group, rotate: true }),
     );
@@ -227,9 +228,11 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
       await new Promise((next) => setTimeout(next, 5));
     }
     await all;
+    const perCheck = (performance.now() - started) / calls.length;
     waits.sort((a, b) => a - b);
-    // The median: a machine that is busy with other things may keep one answer waiting.
-    expect(waits[waits.length >> 1]).toBeLessThan(100);
+    // As a share of a check, since a busy machine stretches both: in the same thread it would wait for a whole one. The
+    // median, since one answer may be kept waiting by other things.
+    expect(waits[waits.length >> 1]).toBeLessThan(perCheck / 3);
     expect(waits.length).toBeGreaterThan(3);
   });
 

@@ -5,7 +5,7 @@ import envPaths from "env-paths";
 import * as z from "zod";
 import { CheckError } from "./errors.ts";
 
-/** Everything that an operator can set, in the order of README and `--help`. */
+/** Everything that an operator can set, in the order of `--help`. */
 export const SETTINGS = {
   BIOMETRICS_PROVIDER: "auto (Didit if there is a key, otherwise on the device), didit or on-device",
   DIDIT_API_KEY: "API key of your Didit application",

@@ -170,6 +170,19 @@ test.each(PAGES)("every script and file that %s names is there", (page) => {
   expect(files.filter((file) => !sources.some((source) => source.endsWith(`/${file}`)))).toEqual([]);
 });
 
+test("CONTRIBUTING names constants that exist", () => {
+  const code = ["src", "test"].flatMap((folder) =>
+    readdirSync(resolve(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => textOf(join(folder, file))),
+  );
+  const constants = quotedIn(textOf("CONTRIBUTING.md")).filter((word) => /^[A-Z_]{3,}$/.test(word) && word !== "OWNER");
+  expect(constants.length).toBeGreaterThan(3);
+  const isDeclared = (name: string) =>
+    code.some((text) => text.includes(`const ${name} `) || text.includes(`const ${name}:`));
+  expect(constants.filter((name) => !isDeclared(name))).toEqual([]);
+});
+
 test("CONTRIBUTING shows the folders as they are", () => {
   const foldersOf = (folder: string) =>
     readdirSync(resolve(ROOT, folder), { withFileTypes: true }).flatMap((it) => (it.isDirectory() ? [it.name] : []));

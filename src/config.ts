@@ -143,7 +143,8 @@ const baseUrl = z.string().transform((text, context) => {
 const withoutVersion = (url: string) => url.replace(/\/v3$/, "");
 const withVersion = (url: string) => `${url.replace(/\/auth\/v2$/, "")}/auth/v2`;
 
-function isLoopback({ protocol, hostname }: URL): boolean {
+/** http to this machine itself. */
+export function isLoopback({ protocol, hostname }: URL): boolean {
   return protocol === "http:" && (/^127\.\d+\.\d+\.\d+$/.test(hostname) || ["localhost", "[::1]"].includes(hostname));
 }
 

@@ -79,6 +79,26 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   withSettings(gallery.option("--json", "print the structured result alone")).action(async () => {
     exitCode = await withApp(gallery, terminal, async (_app, config) => tell(gallery, await checkGallery(config)));
   });
+  const models = program.command("models").description("Model packs: the networks of the checks on this machine.");
+  const listing = models
+    .command("list")
+    .description("The packs that are there and that can be added: licences, training data, figures. Fetches nothing.");
+  withSettings(listing.option("--json", "print the structured result alone")).action(async () => {
+    exitCode = await withApp(listing, terminal, async (_app, config) => {
+      const { listPacks } = await import("./models.ts");
+      return tell(listing, await listPacks(config));
+    });
+  });
+  const adding = models
+    .command("add")
+    .description("Copy a pack into the data folder, after checking each of its files. Nothing uses it yet.")
+    .argument("<pack>", "a name that list shows, a folder with a pack.json, or the address of a pack.json");
+  withSettings(adding.option("--json", "print the structured result alone")).action(async (pack: string) => {
+    exitCode = await withApp(adding, terminal, async (_app, config) => {
+      const { addPack } = await import("./models.ts");
+      return tell(adding, await addPack(pack, config, terminal.signal));
+    });
+  });
   const server = program
     .command("serve")
     .description("Serve MCP over stdio: what happens without a command. With --http, over Streamable HTTP.")

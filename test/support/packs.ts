@@ -7,7 +7,7 @@ import { type Pack, sha256Of } from "../../src/providers/on-device/models.ts";
 import { temporaryFolder } from "./clients.ts";
 
 const SHIPPED = resolve(import.meta.dirname, "../../dist/models");
-const WEIGHTS = resolve(import.meta.dirname, "../../../shared/models");
+export const WEIGHTS = resolve(import.meta.dirname, "../../../shared/models");
 
 /** Networks of others, which are no part of the project: with them more can be tested. */
 export const hasWeights = existsSync(WEIGHTS);

@@ -39,14 +39,18 @@ export async function readOwn(folder: string): Promise<Pack> {
 
 /** @throws CheckError `setup` where the folder holds no pack, or one that is wrong; it names every fault. */
 export async function readPack(folder: URL): Promise<Pack> {
-  const bytes = await readInside("pack.json", folder, MAX_PACK_BYTES).catch((thrown: unknown) => {
+  return { ...parsePack(await readPackFile(folder)), folder: folder.href };
+}
+
+/** The bytes of its pack.json. @throws CheckError `setup` */
+export async function readPackFile(folder: URL): Promise<Uint8Array> {
+  return readInside("pack.json", folder, MAX_PACK_BYTES).catch((thrown: unknown) => {
     if (thrown instanceof CheckError) throw thrown;
     throw new CheckError("setup", "There is no model pack: its pack.json cannot be read.", {
       cause: thrown,
       next: CHOOSE,
     });
   });
-  return { ...parsePack(bytes), folder: folder.href };
 }
 
 /** @throws CheckError `setup` */

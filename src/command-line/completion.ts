@@ -21,7 +21,7 @@ interface Completable {
   readonly name: string;
   readonly summary: string;
   readonly flags: readonly Flag[];
-  /** What its own argument may be, other than a file. */
+  /** What its own argument may be, other than a file; or the commands that it is a group of. */
   readonly choices: readonly string[];
 }
 
@@ -45,7 +45,7 @@ function completable(command: Command): Completable {
           description: option.description,
         })),
     );
-  const choices = command.registeredArguments[0]?.argChoices ?? [];
+  const choices = command.registeredArguments[0]?.argChoices ?? command.commands.map((it) => it.name());
   return { name: command.name(), summary: command.summary() || command.description(), flags, choices };
 }
 

@@ -11,7 +11,7 @@ import { CATALOGUE } from "../providers/on-device/catalogue.ts";
 import { MAX_PACK_BYTES, parsePack, readOwn, readPackFile, readShipped } from "../providers/on-device/choice.ts";
 import { loadNetwork, type Network, networksOf, type PackFile, SHIPPED } from "../providers/on-device/models.ts";
 import { packName } from "../providers/on-device/pack.ts";
-import { diskTrouble, makeDataFolder } from "../storage/folder.ts";
+import { diskTrouble, makeDataFolder, shellQuoted } from "../storage/folder.ts";
 import { openDownloads } from "./download.ts";
 
 /** For a script, and for a person. */
@@ -60,7 +60,7 @@ export async function addPack(what: string, config: Config, signal: AbortSignal)
     }
     const fetched = await keep(source, config);
     const pack = { name, is_added: true, in_use: false, ...describe(source.pack) };
-    const text = `Added ${name}; ${megabytes(fetched)} of it are not part of the program.\n\n${textOf(pack)}\n\nTo use it: biometrics-mcp models use ${name}`;
+    const text = `Added ${name}; ${megabytes(fetched)} of it are not part of the program.\n\n${textOf(pack)}\n\nTo use it: BIOMETRICS_MODELS=${shellQuoted(join(foldersOf(config), name))}`;
     return { findings: { added: pack }, text, ok: true };
   } finally {
     await downloads.close();

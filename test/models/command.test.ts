@@ -100,6 +100,13 @@ test("the catalogue names addresses that cannot change, and what is to be found 
   }
 });
 
+test("the page about packs tells of every entry of the catalogue, and every field of a pack", async () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/models.md"), "utf8");
+  for (const { name } of CATALOGUE) expect(page).toContain(`| \`${name}\` |`);
+  const fields = Object.keys({ ...(await shippedJson()), ...(await shippedJson()).embedder });
+  for (const field of fields) expect(page).toContain(`\`${field}`);
+});
+
 describe("add", () => {
   test("from a folder: checked, copied for its owner alone, and listed", async () => {
     const folder = await makePack();

@@ -80,7 +80,7 @@ export function openDownloads({ proxy, timeoutMs }: Pick<Config, "proxy" | "time
             : "could not be downloaded: the server cannot be reached";
         throw new CheckError("unavailable", `${name} ${why}.`, {
           cause,
-          next: `${NOTHING} Ask the user to try again later.`,
+          next: `${NOTHING} Retry later.`,
         });
       } finally {
         clearTimeout(timer);
@@ -99,6 +99,6 @@ const tooLarge = (name: string, maxBytes: number) => refused(name, `is larger th
 
 function refused(name: string, why: string): CheckError {
   return new CheckError("bad_response", `${name} ${why}.`, {
-    next: `${NOTHING} Ask the user to check the address of the model pack.`,
+    next: `${NOTHING} Check the address of the model pack.`,
   });
 }

@@ -8,23 +8,32 @@ import { pathToFileURL } from "node:url";
 import type { Config } from "../config.ts";
 import { CheckError, errnoOf } from "../errors.ts";
 import { CATALOGUE } from "../providers/on-device/catalogue.ts";
-import { MAX_PACK_BYTES, parsePack, readOwn, readPackFile, readShipped } from "../providers/on-device/choice.ts";
-import { loadNetwork, type Network, networksOf, type PackFile, SHIPPED } from "../providers/on-device/models.ts";
+import {
+  choosePack,
+  MAX_PACK_BYTES,
+  parsePack,
+  readOwn,
+  readPackFile,
+  readShipped,
+} from "../providers/on-device/choice.ts";
+import {
+  embeddingModelOf,
+  loadNetwork,
+  type Network,
+  networksOf,
+  type PackFile,
+  SHIPPED,
+} from "../providers/on-device/models.ts";
 import { packName } from "../providers/on-device/pack.ts";
-import { diskTrouble, makeDataFolder, shellQuoted } from "../storage/folder.ts";
+import { diskTrouble, makeDataFolder } from "../storage/folder.ts";
+import { saveSettings } from "../storage/settings.ts";
+import type { Diagnosis } from "./doctor.ts";
 import { openDownloads } from "./download.ts";
-
-/** For a script, and for a person. */
-interface Told {
-  readonly findings: object;
-  readonly text: string;
-  readonly ok: true;
-}
 
 const foldersOf = ({ dataFolder }: Pick<Config, "dataFolder">) => join(dataFolder, "models");
 
 /** The packs that are there, and those of the catalogue that could be added. */
-export async function listPacks(config: Config): Promise<Told> {
+export async function listPacks(config: Config): Promise<Diagnosis> {
   const { models: used } = config;
   const shipped = { name: SHIPPED, is_added: true, in_use: used === undefined, ...describe(await readShipped()) };
   const packs: Listed[] = [shipped];
@@ -48,19 +57,19 @@ export async function listPacks(config: Config): Promise<Told> {
  *
  * @throws CheckError
  */
-export async function addPack(what: string, config: Config, signal: AbortSignal): Promise<Told> {
+export async function addPack(what: string, config: Config, signal: AbortSignal): Promise<Diagnosis> {
   const downloads = openDownloads(config);
   try {
     const source = await sourceOf(what);
     const { name } = source.pack;
     if (name === SHIPPED || (await addedTo(config)).includes(name)) {
       throw new CheckError("invalid_input", `There is a model pack called ${name} already.`, {
-        next: `Nothing was added. Run \`biometrics-mcp models list\` to see it. To replace it, remove its folder in the data folder first.`,
+        next: "Nothing was added. To replace the one that is there, remove its folder from `models` in the data folder first.",
       });
     }
     const fetched = await keep(source, config);
     const pack = { name, is_added: true, in_use: false, ...describe(source.pack) };
-    const text = `Added ${name}; ${megabytes(fetched)} of it are not part of the program.\n\n${textOf(pack)}\n\nTo use it: BIOMETRICS_MODELS=${shellQuoted(join(foldersOf(config), name))}`;
+    const text = `Added ${name}; ${megabytes(fetched)} of it are not part of the program.\n\n${textOf(pack)}\n\nTo use it: biometrics-mcp models use ${name}`;
     return { findings: { added: pack }, text, ok: true };
   } finally {
     await downloads.close();
@@ -96,6 +105,35 @@ export async function addPack(what: string, config: Config, signal: AbortSignal)
       },
     };
   }
+}
+
+/**
+ * Saves which pack the checks use from now on: one that was added, or the built-in one.
+ *
+ * @throws CheckError for one that cannot be used; then nothing changes
+ */
+export async function usePack(name: string, config: Config): Promise<Diagnosis> {
+  const isOwn = name !== SHIPPED;
+  if (isOwn && !(await addedTo(config)).includes(name)) {
+    throw new CheckError("not_found", "No model pack of that name has been added.", {
+      next: "`biometrics-mcp models list` shows which packs there are, and which can be added.",
+    });
+  }
+  const models = isOwn ? join(foldersOf(config), name) : undefined;
+  const [chosen, former] = await Promise.all([choosePack({ models }), choosePack(config).catch(() => undefined)]);
+  await saveSettings(config.dataFolder, { BIOMETRICS_MODELS: models });
+  const isOverruled = config.models !== undefined && !config.saved.includes("BIOMETRICS_MODELS");
+  const isOtherGallery = former !== undefined && embeddingModelOf(former) !== embeddingModelOf(chosen);
+  const notes = [
+    `The checks on this machine use ${name} from now on; a running server, once it is restarted.`,
+    ...(isOverruled ? ["BIOMETRICS_MODELS is set as well, and overrules it: unset it."] : []),
+    ...(isOtherGallery ? ["Its embeddings are of another kind: it refuses a gallery of the former pack."] : []),
+  ];
+  return {
+    findings: { used: name, is_overruled: isOverruled, refuses_gallery: isOtherGallery },
+    text: notes.join("\n"),
+    ok: true,
+  };
 }
 
 /** Where a pack comes from. */
@@ -155,7 +193,7 @@ async function write(
   if (size === bytes && hash.digest("hex") === sha256) return;
   throw new CheckError("bad_response", `${file} is not the file that the model pack means: its checksum is wrong.`, {
     cause: `${size} bytes`,
-    next: "Nothing was added. Ask the user not to use this source until its owner explains the difference.",
+    next: "Nothing was added. Do not use this source until its owner explains the difference.",
   });
 }
 

@@ -2,10 +2,10 @@ import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { copyFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { CATALOGUE } from "../../src/providers/on-device/catalogue.ts";
 import { readOwn } from "../../src/providers/on-device/choice.ts";
@@ -258,6 +258,70 @@ describe("add", () => {
       outcome: "review",
       raw: { on_device: { models: expect.arrayContaining(["suri_minifas_v2se_128 af2381b8"]) } },
     });
+  });
+});
+
+describe("use", () => {
+  const inUse = async (env = {}) => {
+    const { packs } = JSON.parse((await biometrics(["models", "list", "--json"], env)).out);
+    return packs.filter(({ in_use }: Json) => in_use).map(({ name }: Json) => name);
+  };
+
+  test("a pack that was added is used from then on, until another one is", async () => {
+    await models("add", await makePack());
+    expect(await models("use", "own")).toMatchObject({ code: 0, out: expect.stringContaining("use own from now on") });
+    expect(JSON.parse(readFileSync(join(home, "data", "settings.json"), "utf8"))).toEqual({
+      BIOMETRICS_MODELS: join(added, "own"),
+    });
+    expect(await inUse()).toEqual(["own"]);
+    expect((await biometrics(["doctor"])).out).toContain("model_pack: own\n");
+    expect(await models("use", "shipped")).toMatchObject({ code: 0 });
+    expect(await inUse()).toEqual(["shipped"]);
+  });
+
+  test("the environment overrules what was chosen, and that is said", async () => {
+    await models("add", await makePack());
+    const env = { BIOMETRICS_MODELS: await makePack((pack) => ({ ...pack, name: "elsewhere" })) };
+    const { out } = await biometrics(["models", "use", "own"], env);
+    expect(out).toContain("BIOMETRICS_MODELS is set as well, and overrules it");
+    expect(await inUse(env)).toEqual([env.BIOMETRICS_MODELS]);
+    expect(await inUse()).toEqual(["own"]);
+  });
+
+  test("a pack with other embeddings: what becomes of the gallery is said", async () => {
+    const folder = await makePack((pack) => Object.assign(pack.embedder.input, { mean: 128 }) && undefined);
+    await models("add", folder);
+    expect((await models("use", "own")).out).toContain("it refuses a gallery of the former pack");
+    expect((await models("use", "own")).out).not.toContain("gallery");
+  });
+
+  test.each([
+    ["nosuch", "not_found"],
+    ["../data", "not_found"],
+  ])("%s was never added", async (name, code) => {
+    const { code: exit, out } = await models("use", name, "--json");
+    expect(exit).toBe(1);
+    expect(JSON.parse(out).error).toMatchObject({ code, next: expect.stringContaining("models list") });
+    expect(existsSync(join(home, "data", "settings.json"))).toBe(false);
+  });
+
+  test("a pack that was damaged since is refused, and nothing changes; one that is gone is said to be", async () => {
+    await models("add", await makePack());
+    await writeFile(join(added, "own", "fr_detect.onnx"), "x");
+    expect(await models("use", "own")).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("fr_detect.onnx is damaged"),
+    });
+    expect((await models("list")).out).toContain("FAULT The face model fr_detect.onnx is damaged");
+    expect(await inUse()).toEqual(["shipped"]);
+    await copyFile(join(dirname(MAIN), "models", "fr_detect.onnx"), join(added, "own", "fr_detect.onnx"));
+    await models("use", "own");
+    await rm(join(added, "own"), { recursive: true });
+    const photos = await makePhotos();
+    const { code, err } = await biometrics(["check-liveness", photos.womanA]);
+    expect(code).toBe(1);
+    expect(err).toMatch(/There is no model pack.*models use shipped/s);
+    expect(await models("use", "shipped")).toMatchObject({ code: 0 });
   });
 });
 

@@ -103,7 +103,7 @@ describe("a pack that is not as it should be is refused before the first check",
       error: {
         code: "setup",
         message: expect.stringContaining(message),
-        next: expect.stringContaining("BIOMETRICS_MODELS"),
+        next: expect.stringContaining("models use shipped"),
         retryable: false,
       },
     });
@@ -118,7 +118,9 @@ test.each(ERAS)("a check of a client is refused too, until the pack is mended, i
   const client = await connect({ env: { BIOMETRICS_MODELS: folder, BIOMETRICS_IMAGE_DIRS: photos.dir } });
   const refused = await client.call("check_liveness", { image_path: photos.womanA });
   expect(refused.isError).toBe(true);
-  expect(refused.text).toContain("Error [setup]: The face model fr_liveness.onnx is missing.\nNext: Ask the user to");
+  expect(refused.text).toContain(
+    "Error [setup]: The face model fr_liveness.onnx is missing.\nNext: Correct the model pack",
+  );
   expect(refused.everything).not.toContain(folder);
   await cp(join(MAIN, "../models/fr_liveness.onnx"), join(folder, "fr_liveness.onnx"));
   const checked = await client.call("check_liveness", { image_path: photos.womanA });

@@ -29,7 +29,7 @@ export function choosePack({ models }: Pick<Config, "models">): Promise<Pack> {
 export async function readOwn(folder: string): Promise<Pack> {
   const pack = await readPack(pathToFileURL(`${folder}/`));
   if (pack.name === SHIPPED) {
-    throw new CheckError("setup", `The model pack is called ${SHIPPED}, which is the name of the program's own.`, {
+    throw new CheckError("setup", `The model pack is called ${SHIPPED}, which is the name of the built-in one.`, {
       next: CHOOSE,
     });
   }

@@ -122,6 +122,6 @@ export async function readInside(file: string, folder: URL, maxBytes: number, ne
   return readFile(path);
 }
 
-const REINSTALL = "Ask the user to reinstall biometrics-mcp: a file of the program is missing or was changed.";
+const REINSTALL = "Reinstall biometrics-mcp: one of its files is missing or was changed.";
 export const CHOOSE =
-  "Ask the user to correct the model pack, or to choose another one: BIOMETRICS_MODELS names its folder; without it the pack that is part of the program is used.";
+  "Correct the model pack (BIOMETRICS_MODELS names its folder), or go back to the built-in one: `biometrics-mcp models use shipped`.";

@@ -64,7 +64,7 @@ export function workerClient(file: URL, workerData: { readonly pack: Pack }): Wo
     for (const { reject } of pending) {
       reject(
         isClosed
-          ? new CheckError("cancelled", "The server is shutting down.")
+          ? new CheckError("cancelled", "The face engine is shutting down.")
           : new CheckError("internal", "The face engine stopped unexpectedly.", { cause }),
       );
     }

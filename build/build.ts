@@ -3,7 +3,8 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
 import { LISTING } from "../src/mcp/listing.ts";
-import { networksOf, parsePack, sha256Of } from "../src/providers/on-device/models.ts";
+import { parsePack } from "../src/providers/on-device/choice.ts";
+import { networksOf, sha256Of } from "../src/providers/on-device/models.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const packages = join(root, "node_modules");

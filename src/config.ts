@@ -20,7 +20,7 @@ export const SETTINGS = {
     "your own match threshold, 0 to 100: nothing at or below it is approved (30; 70 or below results in review)",
   BIOMETRICS_IMAGE_DIRS: `folders that may be read, separated by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
   BIOMETRICS_DATA_DIR: "folder for the gallery and credentials (the platform's data folder)",
-  BIOMETRICS_MODELS: "a folder with a model pack for checks on the device (the one that is part of the program)",
+  BIOMETRICS_MODELS: "a folder with a model pack for checks on the device (the pack that `models use` chose)",
   BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
   BIOMETRICS_TIMEOUT_MS: "time limit for a call to a provider, in milliseconds (60000)",
   BIOMETRICS_HTTP_TOKEN: "bearer token for clients of serve --http, 32 characters or more (a new one at each start)",
@@ -154,7 +154,8 @@ const baseUrl = z.string().transform((text, context) => {
 const withoutVersion = (url: string) => url.replace(/\/v3$/, "");
 const withVersion = (url: string) => `${url.replace(/\/auth\/v2$/, "")}/auth/v2`;
 
-function isLoopback({ protocol, hostname }: URL): boolean {
+/** http to this machine itself. */
+export function isLoopback({ protocol, hostname }: URL): boolean {
   return protocol === "http:" && (/^127\.\d+\.\d+\.\d+$/.test(hostname) || ["localhost", "[::1]"].includes(hostname));
 }
 

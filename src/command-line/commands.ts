@@ -48,6 +48,32 @@ export interface Terminal {
   readonly configure: (flags: Readonly<Record<string, string>>) => Config;
 }
 
+type ModelCommand = (
+  commands: typeof import("./models.ts"),
+  name: string,
+  config: Config,
+  signal: AbortSignal,
+) => ReturnType<typeof diagnose>;
+
+/** Loaded only when one of them is run. */
+const MODEL_COMMANDS: readonly (readonly [usage: string, description: string, work: ModelCommand])[] = [
+  [
+    "list",
+    "List the model packs that were added or can be, with licences, training data and figures. Fetches nothing.",
+    ({ listPacks }, _name, config) => listPacks(config),
+  ],
+  [
+    "add <pack>",
+    "Add a model pack: a name from the list, a folder with a pack.json, or the URL of a pack.json.",
+    ({ addPack }, pack, config, signal) => addPack(pack, config, signal),
+  ],
+  [
+    "use <name>",
+    "Use a model pack that was added, or shipped, the built-in one, from now on.",
+    ({ usePack }, name, config) => usePack(name, config),
+  ],
+];
+
 /** Runs one command line and returns its exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.approved;
@@ -87,6 +113,16 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   withSettings(gallery.option("--json", "print only the structured result")).action(async () => {
     exitCode = await withApp(gallery, terminal, async (_app, config) => report(gallery, await checkGallery(config)));
   });
+  const models = program.command("models").description("Choose the networks of the checks on this machine.");
+  for (const [usage, description, work] of MODEL_COMMANDS) {
+    const command = models.command(usage).description(description);
+    withSettings(command.option("--json", "print only the structured result")).action(async () => {
+      const [name = ""]: readonly string[] = command.processedArgs;
+      exitCode = await withApp(command, terminal, async (_app, config) =>
+        report(command, await work(await import("./models.ts"), name, config, terminal.signal)),
+      );
+    });
+  }
   const server = program
     .command("serve")
     .description("Serve MCP over stdio (the default without a command) or, with --http, over Streamable HTTP.")

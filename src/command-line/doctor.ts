@@ -6,7 +6,7 @@ import { attempt, countOf, type Finding, type Inspection } from "../providers/on
 import { refuseShared, statIfThere } from "../storage/folder.ts";
 import { getSetup } from "../tools/get-setup.ts";
 
-interface Diagnosis {
+export interface Diagnosis {
   /** For a script. */
   readonly findings: object;
   readonly text: string;

@@ -27,6 +27,8 @@ const MUST_BE_SQUARE = { error: "must be as wide as high" };
 const network = {
   file: fileName,
   sha256,
+  /** Nothing is left to do to the graph when it is loaded. */
+  optimised: z.boolean().default(false),
   licence: z.string().min(1).max(500),
   trainingData: z.string().min(1).max(1000),
 };

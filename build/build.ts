@@ -54,6 +54,9 @@ await writeFile(join(dist, "models/pack.json"), pack);
 for (const file of WASM) await copyFile(join(packages, "onnxruntime-web/dist", file), join(dist, file));
 await rm(join(dist, "skills"), { recursive: true, force: true }); // a page that was renamed would still be served
 await cp(join(root, "skills"), join(dist, "skills"), { recursive: true });
+// OpenClaw reads nested metadata from the folder; what is served over MCP may hold only strings there.
+const skill = join(dist, "skills/face-checks/SKILL.md");
+await writeFile(skill, (await readFile(skill, "utf8")).replace(/^metadata:\n(?: .*\n)+/m, ""));
 
 // SQLite for a Node that has none, or an old one. Its package would build it by a script at install, which package
 // managers refuse to run. Removed and not overwritten: a program may be running it.

@@ -52,6 +52,7 @@ test("every setting is read", () => {
     },
     linkface: { apiId: "id-of-linkface", apiSecret: "secret-of-linkface", baseUrl: "http://127.0.0.1:8082" },
     thresholds: { liveness: 80, match: 70.5 },
+    saved: [],
     imageFolders: ["/photos", join(homedir(), "ids")],
     dataFolder: "/data",
     models: "/models",

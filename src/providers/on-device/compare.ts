@@ -131,13 +131,13 @@ export function judgeMatch(comparison: Comparison | null, user: Reading, ref: Re
     if (compared !== null) {
       notes.push(`Every face was compared (${compared.user} in user_image, ${compared.reference} in reference_image).`);
     }
-    if (isPoor) notes.push("The score is low, but the photos are too poor to tell that these are two people.");
+    if (isPoor) notes.push("The score is low, but the photos are too poor to conclude that they show two people.");
     else if (isLow) found.push({ tag: "LOW_FACE_MATCH_SIMILARITY", severity: "error" });
     else if (!isMain) {
       const detail = { user_bbox: bboxOf(comparison.user.box, user), ref_bbox: bboxOf(comparison.reference.box, ref) };
       found.push({ tag: "OTHER_FACES_MATCHED", severity: "warning", detail });
       notes.push(
-        `The most alike are the faces at [${detail.user_bbox}] in user_image and [${detail.ref_bbox}] in reference_image.`,
+        `The most similar are the faces at [${detail.user_bbox}] in user_image and [${detail.ref_bbox}] in reference_image.`,
       );
     }
   }

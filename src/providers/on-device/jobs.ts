@@ -82,7 +82,7 @@ async function readSample({ format, bytes }: (typeof SAMPLES)[number], models: M
     if (!(thrown instanceof CheckError && thrown.code === "image_rejected")) throw thrown;
     throw new CheckError("setup", `${format} images cannot be decoded on this machine.`, {
       cause: thrown,
-      next: "Ask the user to reinstall biometrics-mcp on this platform, with its optional packages.",
+      next: "Reinstall biometrics-mcp on this platform, with its optional packages.",
     });
   }
 }

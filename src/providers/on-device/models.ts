@@ -150,6 +150,6 @@ async function readInside(file: string, folder: URL, maxBytes: number): Promise<
   return readFile(path);
 }
 
-const REINSTALL = "Ask the user to reinstall biometrics-mcp: a file of the program is missing or was changed.";
+const REINSTALL = "Reinstall biometrics-mcp: one of its files is missing or was changed.";
 const CHOOSE =
-  "Ask the user to correct the model pack, or to choose another one: BIOMETRICS_MODELS names its folder; without it the pack that is part of the program is used.";
+  "Correct the model pack in the folder that BIOMETRICS_MODELS names, or unset it to use the built-in pack.";

@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { CheckError } from "../../errors.ts";
 import type { Image } from "../../image.ts";
+import { once } from "../../once.ts";
 import { about } from "../../warnings.ts";
 import {
   type CallOptions,
@@ -18,7 +19,6 @@ import { type EngineOptions, startEngine } from "./engine.ts";
 import { toStored } from "./gallery/embedding.ts";
 import type { Gallery } from "./gallery/gallery.ts";
 import { embeddingModelOf, networksOf, readingNetworks } from "./models.ts";
-import { once } from "./once.ts";
 import { MAX_PIXELS } from "./pipeline/decode.ts";
 import { hasSeveralFaces } from "./pipeline/detect.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
@@ -49,8 +49,8 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
 
   async function read(image: Image, { signal, onStage, rotate = false, save }: SearchOptions): Promise<Reading> {
     if (save === true) {
-      throw new CheckError("unsupported", "A check on the device keeps nothing, so there is nothing to save.", {
-        next: "Repeat the call without save. To remember a face, call enroll_face.",
+      throw new CheckError("unsupported", "Checks on the device keep nothing, so save has no effect.", {
+        next: "Retry without save. To keep a face, call enroll_face.",
       });
     }
     onStage("detecting");
@@ -138,7 +138,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
     async searchFace(image: Image, options: SearchOptions) {
       const reading = await read(image, options);
       if (reading.main === null) {
-        throw new CheckError("no_face", "No face was found in the image, so none was searched for.");
+        throw new CheckError("no_face", "No face was found in the image, so nothing was searched.");
       }
       options.onStage("comparing");
       const { rotate = false, signal, allFaces = false } = options;
@@ -230,7 +230,7 @@ function judgeLiveness(score: number | null, threshold: number, reading: Reading
   // some prints pass. It can tell that something is wrong, and not that nothing is.
   if (score > threshold) return { verdict: "review", score, remarks, notes: [] };
   if (remarks.some(spoilsLiveness)) {
-    return { verdict: "review", score, remarks, notes: ["The score is low, but of such a photo it means little."] };
+    return { verdict: "review", score, remarks, notes: ["The score is low, but for such a photo it means little."] };
   }
   return {
     verdict: "declined",
@@ -251,13 +251,13 @@ function enrollable({ main, faces }: Reading): MeasuredFace {
     const faults = tags.map((tag) => tag.toLowerCase().replaceAll("_", " ")).join(", ");
     throw new CheckError(
       "image_rejected",
-      `The photo is too poor to be enrolled, as searches would not find the person again: ${faults}.`,
+      `The photo is too poor to enroll, as searches would not find the person again: ${faults}.`,
       { next: about(first).advice },
     );
   }
   if (hasSeveralFaces(faces)) {
-    throw new CheckError("image_rejected", "The image shows more than one person, so it is not clear whom to enroll.", {
-      next: "Ask the user for a photo, or a cutting of this one, that shows only the person to enroll.",
+    throw new CheckError("image_rejected", "The image shows more than one person, so it is unclear whom to enroll.", {
+      next: "Use a photo, or a crop of this one, that shows only the person to enroll.",
     });
   }
   return main;
@@ -271,13 +271,13 @@ function foundHow({ main, view, angle }: Reading, where = ""): string | undefine
     return `No face was found${where}: not in the whole image, nor in enlarged parts of it, nor in any rotation.`;
   }
   if (view === "whole" && angle === 0) return undefined;
-  const turned = angle === 0 ? "" : ` after a clockwise turn by ${angle} degrees`;
+  const turned = angle === 0 ? "" : ` after a clockwise rotation by ${angle} degrees`;
   return `The face${where} was found${IN_VIEW[view]}${turned}.`;
 }
 
 function sentences(all: readonly (string | undefined)[]): Pick<Report, "note"> {
-  const said = all.filter((sentence) => sentence !== undefined);
-  return said.length === 0 ? {} : { note: said.join(" ") };
+  const present = all.filter((sentence) => sentence !== undefined);
+  return present.length === 0 ? {} : { note: present.join(" ") };
 }
 
 /** The runtime that the first check will load: knowing it for certain would take loading it now. */

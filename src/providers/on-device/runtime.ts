@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import type { InferenceSession } from "onnxruntime-web";
 import { CheckError } from "../../errors.ts";
+import { type Once, once } from "../../once.ts";
 import { loadNetwork, type Network, outputsOf, type Pack, shapeOf } from "./models.ts";
-import { type Once, once } from "./once.ts";
 
 type Ort = typeof import("onnxruntime-web");
 
@@ -81,14 +81,14 @@ export function openRuntime({ pack, wasm, threads = 1 }: EngineFiles): Runtime {
 function misfit({ file }: Network, how: string, cause?: unknown): CheckError {
   return new CheckError("setup", `The face model ${file} ${how}: it is not what its pack says.`, {
     cause,
-    next: "Ask the user to correct pack.json, or to choose another model pack.",
+    next: "Correct pack.json, or choose another model pack.",
   });
 }
 
 /** A number that is none would pass every comparison with a threshold. */
 function finite(output: Float32Array, { file }: Network): Float32Array {
   if (output.every(Number.isFinite)) return output;
-  throw new CheckError("internal", "The face model gave a result that is no number.", { cause: file });
+  throw new CheckError("internal", "The face model returned a result that is not a number.", { cause: file });
 }
 
 interface LoadedOrt {
@@ -112,7 +112,7 @@ async function loadOrt(wasm: URL, threads: number): Promise<LoadedOrt> {
     readFile(wasm).catch((cause: unknown) => {
       throw new CheckError("setup", "The WebAssembly runtime of the face models is missing.", {
         cause,
-        next: "Ask the user to reinstall biometrics-mcp: a file of the program is missing.",
+        next: "Reinstall biometrics-mcp: one of its files is missing.",
       });
     }),
   ]);

@@ -27,7 +27,7 @@ export function isUnit(embedding: Float32Array): boolean {
 /** A face stored wrong is found by no later search, so what is not an embedding never gets in. */
 export function assertEmbedding(embedding: Float32Array): void {
   if (embedding.length !== COMPONENTS || !isUnit(embedding)) {
-    throw new CheckError("internal", "The face model gave no usable embedding.", {
+    throw new CheckError("internal", "The face model returned no usable embedding.", {
       cause: `embedding of ${embedding.length} components and length ${lengthOf(embedding)}`,
     });
   }

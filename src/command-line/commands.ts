@@ -14,6 +14,7 @@ import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
 import { checkGallery, diagnose } from "./doctor.ts";
+import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
 import { commandOf, forPerson } from "./for-person.ts";
 
 /** What a script can rely on. Done without a decision is 0 as well. */
@@ -29,6 +30,8 @@ const EXIT_HELP =
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** Where progress is shown: standard error. */
+  readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** Where an image is read that is named `-`. */
   readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
@@ -78,6 +81,21 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .description("Look for damage in the gallery, and change nothing.");
   withSettings(gallery.option("--json", "print the structured result alone")).action(async () => {
     exitCode = await withApp(gallery, terminal, async (_app, config) => tell(gallery, await checkGallery(config)));
+  });
+  const evaluation = declareEvaluate(program, toNumber);
+  withSettings(evaluation, isReadingAnywhere).action(async () => {
+    const flags = evaluation.opts<EvaluateFlags>();
+    let folder = "";
+    const work = async (app: App, config: Config) => {
+      if (flags.purge) await purge(config, terminal);
+      else await runEvaluation({ app, config, folder, flags }, terminal);
+      return EXIT.approved;
+    };
+    exitCode = await withApp(evaluation, terminal, work, () => {
+      if (flags.purge) return [];
+      folder = folderOf(evaluation.args[0]);
+      return [folder]; // what lies outside of it is not read, by a link say
+    });
   });
   const server = program
     .command("serve")

@@ -41,6 +41,20 @@ export async function decode(bytes: Uint8Array): Promise<Decoded> {
   }
 }
 
+/** A small JPEG of an image file, upright and without its metadata. @throws CheckError `image_rejected` */
+export async function thumbnail(bytes: Uint8Array, maxSide: number): Promise<Uint8Array> {
+  const sharp = await loadSharp();
+  const picture = sharp(bytes, { failOn: "error", limitInputPixels: MAX_PIXELS }).autoOrient();
+  const small = picture.resize(maxSide, maxSide, { fit: "inside", withoutEnlargement: true });
+  return small
+    .flatten({ background: "#ffffff" })
+    .jpeg({ quality: 75 })
+    .toBuffer()
+    .catch((thrown: unknown) => {
+      throw damaged(thrown);
+    });
+}
+
 const damaged = (cause: unknown) =>
   new CheckError("image_rejected", "The image is damaged or incomplete: it cannot be decoded.", { cause });
 

@@ -92,7 +92,7 @@ export function openCredentials(
     const { contents, describeFault, isNewer } = await import("./credentials-format.ts");
     if (isNewer(value)) {
       throw new CheckError("setup", "The credentials in the data folder were written by a newer version.", {
-        next: "Ask the user to update this server, or to set DIDIT_API_KEY.",
+        next: "Update biometrics-mcp, or set DIDIT_API_KEY, then restart the server.",
       });
     }
     const parsed = contents.safeParse(value);
@@ -103,7 +103,7 @@ export function openCredentials(
   function damaged(cause: string): CheckError {
     return new CheckError("setup", "The file of credentials in the data folder is damaged; it was left as it is.", {
       cause,
-      next: `Ask the user to repair ${shellQuoted(file)} or to put a backup of it back. Or to move it away and to call register_account with the address and the password of the account, which fetches its key again.`,
+      next: `Repair ${shellQuoted(file)} or restore a backup of it. Or move it away and call register_account with the account's address and password, which fetches the key again.`,
     });
   }
 
@@ -129,7 +129,7 @@ export function openCredentials(
       else if (id !== undefined && now - seen.since > deadAfterMs) await release(id);
       if (now - start > longestWaitMs) {
         throw new CheckError("unavailable", "Another process keeps the credentials in the data folder locked.", {
-          next: `Ask the user to end other copies of this server and to remove ${shellQuoted(lock)}, then call again.`,
+          next: `Stop other copies of biometrics-mcp, remove ${shellQuoted(lock)}, then retry.`,
         });
       }
       await pause(POLL_MS * (0.5 + Math.random()));
@@ -203,7 +203,7 @@ function rethrow(thrown: unknown): never {
     diskTrouble(thrown) ??
     new CheckError("setup", "The credentials in the data folder cannot be read or written.", {
       cause: thrown,
-      next: "Ask the user to check that the data folder (BIOMETRICS_DATA_DIR) is a folder that the user of this server owns and may write to, then call again.",
+      next: "Check that the data folder (BIOMETRICS_DATA_DIR) belongs to the user who runs biometrics-mcp and is writable, then retry.",
     })
   );
 }

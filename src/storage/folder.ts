@@ -30,7 +30,7 @@ export function refuseShared(found: Readonly<Record<string, BigIntStats | undefi
     .filter(({ paths }) => paths.length > 0)
     .map(({ mode, paths }) => `chmod ${mode} ${paths.map(({ path }) => shellQuoted(path)).join(" ")}`);
   throw new CheckError("setup", "Other users of this machine have access to the data folder, or to a file in it.", {
-    next: `Ask the user to run \`${commands.join(" && ")}\` for the data folder (BIOMETRICS_DATA_DIR), then call again. A key that others may have read should be replaced.`,
+    next: `Run \`${commands.join(" && ")}\` for the data folder (BIOMETRICS_DATA_DIR), then retry. Replace any key that others may have read.`,
   });
 }
 
@@ -80,7 +80,7 @@ async function syncFolder(folder: string): Promise<void> {
 export function refuseIrregular(file: string, found: BigIntStats | undefined): void {
   if (found === undefined || found.isFile()) return;
   throw new CheckError("setup", "Something in the data folder is not a regular file, and cannot be read.", {
-    next: `Ask the user to move ${shellQuoted(file)} out of the data folder (BIOMETRICS_DATA_DIR), then call again.`,
+    next: `Move ${shellQuoted(file)} out of the data folder (BIOMETRICS_DATA_DIR), then retry.`,
   });
 }
 
@@ -95,18 +95,18 @@ export function undefinedIfMissing(thrown: unknown): undefined {
 
 const FULL = {
   message: "The disk of the data folder is full; nothing was stored or removed.",
-  next: "Ask the user to free space on the disk of the data folder (BIOMETRICS_DATA_DIR), then call again.",
+  next: "Free space on the disk of the data folder (BIOMETRICS_DATA_DIR), then retry.",
 };
 const DISK: Readonly<Record<string, typeof FULL>> = {
   ENOSPC: FULL,
   EDQUOT: FULL,
   EROFS: {
     message: "The disk of the data folder is read-only; nothing was stored or removed.",
-    next: "Ask the user to make the disk of the data folder (BIOMETRICS_DATA_DIR) writable, then call again.",
+    next: "Make the disk of the data folder (BIOMETRICS_DATA_DIR) writable, then retry.",
   },
   EIO: {
     message: "The disk of the data folder failed to read or write.",
-    next: "Ask the user to check the disk of the data folder (BIOMETRICS_DATA_DIR): it must be local and have free space.",
+    next: "Check the disk of the data folder (BIOMETRICS_DATA_DIR): it must be local and have free space.",
   },
 };
 

@@ -70,12 +70,12 @@ function parse(path: string, json: string): SavedSettings {
 const damaged = (path: string, cause: string) =>
   new CheckError("setup", "The settings file in the data folder is damaged, or from another version.", {
     cause,
-    next: `Ask the user to correct ${shellQuoted(path)} or to move it away, then restart this server.`,
+    next: `Correct ${shellQuoted(path)} or move it away, then restart the server.`,
   });
 
 const unusable = (cause: unknown) =>
   diskTrouble(cause) ??
   new CheckError("setup", "The settings file in the data folder cannot be read or written.", {
     cause,
-    next: "Ask the user to check that the data folder (BIOMETRICS_DATA_DIR) is a folder that the user of this server owns and may write to, then call again.",
+    next: "Check that you own the data folder (BIOMETRICS_DATA_DIR) and can write to it, then retry.",
   });

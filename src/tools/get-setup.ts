@@ -9,7 +9,7 @@ const detail = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 export const getSetup = defineTool({
   name: "get_setup",
   title: "Show the setup",
-  description: "The provider in use and why, readable folders, formats, limits, versions.",
+  description: "Provider and why, readable folders, formats, limits, versions.",
   input: {},
   output: z.object({
     version: z.string(),
@@ -50,7 +50,7 @@ export const getSetup = defineTool({
       },
       summary:
         `Provider: ${name} (${reason}). Images: ${formats} up to ${provider.images.maxBytes / 2 ** 20} MB, ` +
-        (readable.length === 0 ? "but no folder may be read." : `from ${readable.join(", ")}.`) +
+        (readable.length === 0 ? "but no folder can be read." : `from ${readable.join(", ")}.`) +
         describeThresholds(thresholds, isSaved),
     };
   },
@@ -66,5 +66,5 @@ function describeThresholds(
     const from = isSaved(check) ? "settings file" : "environment";
     return thresholds[check] === undefined ? [] : [`${check} ${thresholds[check]} (${from})`];
   });
-  return own.length === 0 ? "" : ` The operator's own thresholds: ${own.join(", ")}.`;
+  return own.length === 0 ? "" : ` Thresholds set by the operator: ${own.join(", ")}.`;
 }

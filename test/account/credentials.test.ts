@@ -168,7 +168,7 @@ test("the file of a newer version is left alone", async () => {
   const text = '{"version": 2, "keys": []}';
   writeFileSync(join(folder, "credentials.json"), text);
   const error = await refusal(credentials.update((it) => it));
-  expect(error).toMatchObject({ code: "setup", next: expect.stringContaining("update this server") });
+  expect(error).toMatchObject({ code: "setup", next: expect.stringContaining("Update biometrics-mcp") });
   expect(readFileSync(join(folder, "credentials.json"), "utf8")).toBe(text);
 });
 

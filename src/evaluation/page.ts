@@ -158,11 +158,11 @@ async function gallery(
 
 async function picture(file: string, photo: PageSetting["photo"]): Promise<string> {
   const name = escaped(plain(file, 60));
-  const bytes = await photo?.(file);
-  const shown = bytes
-    ? `<img alt="" src="data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}">`
-    : `<span class="blank">${photo === undefined ? "" : "cannot be shown"}</span>`;
-  return `<figure>${shown}<figcaption title="${name}">${name}</figcaption></figure>`;
+  const caption = `<figcaption title="${name}">${name}</figcaption>`;
+  if (photo === undefined) return `<figure>${caption}</figure>`;
+  const bytes = await photo(file);
+  if (bytes === null) return `<figure><span class="blank">cannot be shown</span>${caption}</figure>`;
+  return `<figure><img alt="" src="data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}">${caption}</figure>`;
 }
 
 function leftOutList(leftOut: Evaluation["leftOut"]): string {

@@ -13,6 +13,7 @@ import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
 import { checkGallery, diagnose } from "./doctor.ts";
+import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
 import {
   declare,
   givenOf,
@@ -39,6 +40,8 @@ const EXIT_HELP =
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** Standard error, for progress. */
+  readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** The source of the image named `-`. */
   readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
@@ -123,6 +126,21 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       );
     });
   }
+  const evaluation = declareEvaluate(program, toNumber);
+  withSettings(evaluation, isReadingAnywhere).action(async () => {
+    const flags = evaluation.opts<EvaluateFlags>();
+    let folder = "";
+    const work = async (app: App, config: Config) => {
+      if (flags.purge) await purge(config, terminal);
+      else await runEvaluation({ app, config, folder, flags }, terminal);
+      return EXIT.approved;
+    };
+    exitCode = await withApp(evaluation, terminal, work, () => {
+      if (flags.purge) return [];
+      folder = folderOf(evaluation.args[0]);
+      return [folder]; // what lies outside of it is not read, by a link say
+    });
+  });
   const server = program
     .command("serve")
     .description("Serve MCP over stdio (the default without a command) or, with --http, over Streamable HTTP.")

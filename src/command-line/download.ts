@@ -9,6 +9,8 @@ const MAX_REDIRECTS = 3;
 
 export interface Wanted {
   readonly address: URL;
+  /** May it be, or lead, on this machine itself? Only where the user named such an address. */
+  readonly mayBeLocal: boolean;
   /** In a sentence of ours. */
   readonly name: string;
   readonly maxBytes: number;
@@ -16,7 +18,7 @@ export interface Wanted {
 
 export interface Downloads {
   /**
-   * What lies at an address, in pieces: from https, or from this machine itself.
+   * What lies at an https address, in pieces.
    *
    * @throws CheckError where it is not to be had, too large, too slow, or not complete
    */
@@ -33,10 +35,14 @@ export function openDownloads({ proxy, timeoutMs }: Pick<Config, "proxy" | "time
     noProxy: proxy?.noProxy ?? "",
   });
 
-  async function answerOf({ address, name }: Wanted, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+  async function answerOf(
+    { address, name, mayBeLocal }: Wanted,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
     let at = address;
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-      if (!isAllowed(at)) throw refused(name, "is not at an https address");
+      if (at.username !== "" || !(at.protocol === "https:" || (mayBeLocal && isLoopback(at))))
+        throw refused(name, "is not at an https address");
       const { origin, pathname, search } = at;
       const answer = await dispatcher.request({ origin, path: `${pathname}${search}`, method: "GET", signal });
       const { statusCode, headers, body } = answer;
@@ -92,8 +98,6 @@ export function openDownloads({ proxy, timeoutMs }: Pick<Config, "proxy" | "time
 }
 
 const NOTHING = "Nothing was added.";
-
-const isAllowed = (url: URL) => url.username === "" && (url.protocol === "https:" || isLoopback(url));
 
 const tooLarge = (name: string, maxBytes: number) => refused(name, `is larger than ${maxBytes} bytes`);
 

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { pathToFileURL } from "node:url";
-import type { Config } from "../config.ts";
+import { type Config, isLoopback } from "../config.ts";
 import { CheckError, errnoOf } from "../errors.ts";
 import { CATALOGUE } from "../providers/on-device/catalogue.ts";
 import {
@@ -80,7 +80,8 @@ export async function addPack(what: string, config: Config, signal: AbortSignal)
     if (entry !== undefined) return fromNetwork(bytesOf(entry), undefined);
     if (/^https?:/i.test(given) && URL.canParse(given)) {
       const address = new URL(given);
-      const json = downloads.read({ address, name: "pack.json", maxBytes: MAX_PACK_BYTES }, signal);
+      const wanted = { address, mayBeLocal: isLoopback(address), name: "pack.json", maxBytes: MAX_PACK_BYTES };
+      const json = downloads.read(wanted, signal);
       return fromNetwork(await whole(json), address);
     }
     const folder = pathToFileURL(`${resolve(given)}/`);
@@ -101,7 +102,8 @@ export async function addPack(what: string, config: Config, signal: AbortSignal)
       pack: parsePack(json),
       read({ file, source, bytes: maxBytes }) {
         if (source === undefined && base === undefined) throw new Error(`the catalogue has no source of ${file}`);
-        return downloads.read({ address: new URL(source ?? file, base), name: file, maxBytes }, signal);
+        const mayBeLocal = base !== undefined && isLoopback(base);
+        return downloads.read({ address: new URL(source ?? file, base), mayBeLocal, name: file, maxBytes }, signal);
       },
     };
   }

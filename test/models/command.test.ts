@@ -7,6 +7,7 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { openDownloads } from "../../src/command-line/download.ts";
 import { CATALOGUE } from "../../src/providers/on-device/catalogue.ts";
 import { readOwn } from "../../src/providers/on-device/choice.ts";
 import { sha256Of } from "../../src/providers/on-device/models.ts";
@@ -232,6 +233,18 @@ describe("add", () => {
     expect(err).toContain(message);
     expect(err).not.toContain("word@");
     expect(isThere()).toEqual([]);
+  });
+
+  test("asks nothing of this machine for a pack of another one", async () => {
+    const server = await serve({}, () => {});
+    const downloads = openDownloads({ proxy: undefined, timeoutMs: 1000 });
+    onTestFinished(() => downloads.close());
+    const wanted = { address: new URL(server.url), mayBeLocal: false, name: "x.onnx", maxBytes: 10 };
+    await expect(downloads.read(wanted, new AbortController().signal).next()).rejects.toMatchObject({
+      code: "bad_response",
+      message: "x.onnx is not at an https address.",
+    });
+    expect(server.asked).toEqual([]);
   });
 
   test.each([

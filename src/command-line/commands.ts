@@ -81,7 +81,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   withSettings(gallery.option("--json", "print only the structured result")).action(async () => {
     exitCode = await withApp(gallery, terminal, async (_app, config) => report(gallery, await checkGallery(config)));
   });
-  const evaluation = declareEvaluate(program, toNumber);
+  const evaluation = declareEvaluate(program);
   withSettings(evaluation, isReadingAnywhere).action(async () => {
     const flags = evaluation.opts<EvaluateFlags>();
     let folder = "";

@@ -126,7 +126,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       );
     });
   }
-  const evaluation = declareEvaluate(program, toNumber);
+  const evaluation = declareEvaluate(program);
   withSettings(evaluation, isReadingAnywhere).action(async () => {
     const flags = evaluation.opts<EvaluateFlags>();
     let folder = "";

@@ -1,11 +1,11 @@
 import { realpathSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { App } from "../app.ts";
 import type { Config } from "../config.ts";
 import { CheckError, errnoOf } from "../errors.ts";
-import type { Provider } from "../providers/provider.ts";
+import { type Provider, SIMILARITY } from "../providers/provider.ts";
 import { saveSettings, settingsFileOf } from "../storage/settings.ts";
 import { openProgress } from "./progress.ts";
 
@@ -30,7 +30,7 @@ const DEFAULT_THRESHOLD = 30;
 const THUMBNAIL_SIDE = 200;
 const SAMPLE = 250;
 
-export function declareEvaluate(program: Command, toNumber: (text: string) => number): Command {
+export function declareEvaluate(program: Command): Command {
   return program
     .command("evaluate")
     .summary("Measure the checks on your own images")
@@ -43,13 +43,18 @@ export function declareEvaluate(program: Command, toNumber: (text: string) => nu
     .option(
       "--sample <number>",
       "with a provider that bills: pairs of each kind, live images and attacks",
-      toNumber,
+      toCount,
       SAMPLE,
     )
     .option("--yes", "make the calls that are billed, after their number and cost were shown")
     .option("--save", "save the suggested thresholds as your settings")
     .option("--purge", "remove what earlier evaluations measured, which is biometric data")
     .option("--json", "print the figures alone");
+}
+
+function toCount(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError("It must be a whole number from 1 to 999999.");
+  return Number(text);
 }
 
 export async function purge({ dataFolder }: Config, { print }: Place): Promise<void> {
@@ -96,10 +101,7 @@ export async function runEvaluation(
       provider,
       cache,
       loadImage: app.loadImage,
-      thresholds: {
-        match: config.thresholds.match ?? DEFAULT_THRESHOLD,
-        liveness: config.thresholds.liveness ?? DEFAULT_THRESHOLD,
-      },
+      thresholds: thresholdsOf(config, provider),
       sample: flags.sample,
       save: config.didit.saveRequests ?? false,
       approve: (plan) => {
@@ -127,11 +129,27 @@ export async function runEvaluation(
     const saved = flags.save === true && Object.keys(suggested).length > 0;
     if (saved) await saveSettings(config.dataFolder, suggested);
     if (flags.json) print(JSON.stringify({ ...toJson(evaluation), page, saved }));
-    else print([describe(evaluation), ...closing(suggested, saved, flags, config), `Page: ${page}`].join("\n\n"));
+    else
+      print(
+        [describe(evaluation), ...closing(suggested, saved, flags, config, provider.name), `Page: ${page}`].join(
+          "\n\n",
+        ),
+      );
   } finally {
     progress.end();
     cache.close();
   }
+}
+
+/** As decisions have them: the device approves nothing up to `possible`, others where the operator has no threshold. */
+function thresholdsOf({ thresholds }: Config, { name }: Provider) {
+  const match = thresholds.match ?? DEFAULT_THRESHOLD;
+  const isReviewed = name === "on-device" || thresholds.match === undefined;
+  return {
+    match,
+    approval: isReviewed ? Math.max(match, SIMILARITY.possible) : match,
+    liveness: thresholds.liveness ?? DEFAULT_THRESHOLD,
+  };
 }
 
 function approve(
@@ -159,6 +177,7 @@ function closing(
   saved: boolean,
   { save }: EvaluateFlags,
   { dataFolder, thresholds, saved: fromFile }: Config,
+  provider: string,
 ): string[] {
   const lines = Object.entries(suggested).map(([name, value]) => `${name}=${value}`);
   if (lines.length === 0) return save ? ["Nothing was saved: there are too few images for a threshold."] : [];
@@ -171,8 +190,12 @@ function closing(
       ? ["BIOMETRICS_LIVENESS_THRESHOLD"]
       : []),
   ].filter((name) => name in suggested);
+  const isLooser = Number(suggested["BIOMETRICS_MATCH_THRESHOLD"] ?? 100) < SIMILARITY.possible;
   return [
     `Saved in ${settingsFileOf(dataFolder)}, for every provider:\n  ${lines.join("\n  ")}`,
+    ...(isLooser && provider !== "on-device"
+      ? [`With ${provider}, matches above this threshold are now approved; without it, those up to 70 go to review.`]
+      : []),
     ...(overridden.length === 0 ? [] : [`The environment sets ${overridden.join(" and ")}, and wins.`]),
   ];
 }

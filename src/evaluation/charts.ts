@@ -104,7 +104,7 @@ export function roc(curve: Curve, impostors: number, names: Names, dots: readonl
   );
 }
 
-const DET_TICKS = [0.0001, 0.001, 0.01, 0.05, 0.2, 0.5] as const;
+const DET_TICKS = [0.0001, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8] as const;
 
 /** Both errors on normal deviates, where two normal distributions give a straight line. */
 export function det(
@@ -114,13 +114,16 @@ export function det(
   dots: readonly Dot[],
 ): string {
   const least = Math.min(leastOf(counts.impostor), leastOf(counts.genuine), 0.01);
-  const [from, to] = [deviate(least), deviate(0.6)];
+  const [from, to] = [
+    deviate(least),
+    deviate(Math.max(0.6, ...dots.flatMap((dot) => [dot.far, 1 - dot.tar]).filter((rate) => rate < 0.95))),
+  ];
   const within = (rate: number) => Math.min(to, Math.max(from, deviate(rate)));
   const wide = scaleLinear([from, to], [MARGIN.left, RIGHT]);
   const high = scaleLinear([from, to], [BOTTOM, MARGIN.top]);
   const [x, y] = [(rate: number) => wide(within(rate)), (rate: number) => high(within(rate))];
   const points = Array.from(curve.far, (far, cut) => ({ x: x(far), y: y(1 - (curve.tar[cut] ?? 0)) }));
-  const ticks = DET_TICKS.filter((tick) => tick >= least);
+  const ticks = DET_TICKS.filter((tick) => tick >= least && deviate(tick) <= to);
   const diagonal = `<line class="guide" x1="${x(0)}" y1="${y(0)}" x2="${x(1)}" y2="${y(1)}"/>`;
   return chart(
     `DET: ${names.falseRejects} over ${names.falseAccepts}, on normal deviates`,

@@ -34,8 +34,8 @@ export interface Setting {
   readonly provider: Provider;
   readonly cache: Cache;
   readonly loadImage: (path: string, limits: ImageLimits) => Promise<Image>;
-  /** Those in force, 0..100. */
-  readonly thresholds: { readonly match: number; readonly liveness: number };
+  /** Those in force, 0..100; `approval`: a match up to it is for a person to review, if it is not declined. */
+  readonly thresholds: { readonly match: number; readonly approval: number; readonly liveness: number };
   /** Of a provider that bills: at most so many pairs of each kind, live images and attacks. */
   readonly sample: number;
   /** May a provider that bills keep what it is sent? */
@@ -56,8 +56,9 @@ export interface MatchEvaluation {
   readonly persons: number;
   readonly images: number;
   readonly comparison: Comparison;
-  /** The threshold in force. */
+  /** The threshold in force, and what it takes to be approved. */
   readonly inForce: OperatingPoint;
+  readonly approval: OperatingPoint;
   /** null: too few pairs of two persons. */
   readonly suggested: (OperatingPoint & { readonly far: number }) | null;
   /** Pairs of two persons that are the most alike, and pairs of one that are the least. */
@@ -427,6 +428,7 @@ async function compareAll(
     images: photos.length,
     comparison,
     inForce: comparison.pointAt(thresholds.match),
+    approval: comparison.pointAt(thresholds.approval),
     suggested:
       far === undefined
         ? null

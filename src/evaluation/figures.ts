@@ -39,7 +39,7 @@ export function sectionsOf({ match, liveness }: Evaluation): Section[] {
   return [...(match === null ? [] : [matchSection(match)]), ...(liveness === null ? [] : [livenessSection(liveness)])];
 }
 
-function matchSection({ persons, images, comparison, inForce, suggested }: MatchEvaluation): Section {
+function matchSection({ persons, images, comparison, inForce, approval, suggested }: MatchEvaluation): Section {
   const pairs = `${counted(comparison.genuine)} pairs of one person, ${counted(comparison.impostor)} of two`;
   return {
     title: "Face match",
@@ -52,7 +52,8 @@ function matchSection({ persons, images, comparison, inForce, suggested }: Match
           ? { value: "not known", within: `it takes ${counted(neededFor(far))} pairs of two persons` }
           : { value: `${percent(tar.value)} at threshold ${threshold}`, within: range(tar.interval) }),
       })),
-      ...pointRows("in force", inForce),
+      ...pointRows("Threshold in force", inForce),
+      ...(approval.threshold === inForce.threshold ? [] : pointRows("Approved above, reviewed up to", approval)),
       ...(suggested === null
         ? [
             {
@@ -61,7 +62,7 @@ function matchSection({ persons, images, comparison, inForce, suggested }: Match
               within: `it takes ${counted(neededFor(0.01))} pairs of two persons`,
             },
           ]
-        : pointRows(`suggested for FAR ${percent(suggested.far)}`, suggested)),
+        : pointRows(`Threshold suggested for FAR ${percent(suggested.far)}`, suggested)),
     ],
   };
 }
@@ -91,8 +92,8 @@ const separationRows = ({ auc, eer }: Comparison): Row[] => [
   { what: "EER", value: `${percent(eer.value)} at threshold ${eer.threshold}`, within: range(eer.interval) },
 ];
 
-const pointRows = (which: string, { threshold, falseAccepts, falseRejects }: OperatingPoint): Row[] => [
-  { what: `Threshold ${which}`, value: String(threshold), within: "" },
+const pointRows = (what: string, { threshold, falseAccepts, falseRejects }: OperatingPoint): Row[] => [
+  { what, value: String(threshold), within: "" },
   rateRow("  FAR (pairs of two above it)", falseAccepts),
   rateRow("  FRR (pairs of one not above it)", falseRejects),
 ];
@@ -157,6 +158,7 @@ export function toJson(evaluation: Evaluation) {
       images: match.images,
       ...separationJson(match.comparison),
       in_force: pointJson(match.inForce),
+      approved: pointJson(match.approval),
       tar_at_far: match.comparison.trueAccepts,
       suggested: match.suggested && { for_far: match.suggested.far, ...pointJson(match.suggested) },
       worst_false_matches: match.falseMatches,

@@ -92,11 +92,15 @@ interface Body {
 
 async function matchBody(match: MatchEvaluation, photo: PageSetting["photo"]): Promise<Body> {
   const names = { genuine: "one person", impostor: "two persons", falseAccepts: "FAR", falseRejects: "FRR" };
-  const { comparison, inForce, suggested, falseMatches, falseNonMatches } = match;
+  const { comparison, inForce, approval, suggested, falseMatches, falseNonMatches } = match;
   const far = `${percent(inForce.falseAccepts.value)} of the pairs of two persons are above the threshold in force, ${inForce.threshold}`;
   const frr = `${percent(inForce.falseRejects.value)} of the pairs of one person are not above it`;
   return {
-    charts: charts(comparison, names, inForce.threshold, suggested?.threshold),
+    charts: charts(comparison, names, {
+      declined: inForce.threshold,
+      ...(approval.threshold !== inForce.threshold && { approved: approval.threshold }),
+      suggested: suggested?.threshold,
+    }),
     cases:
       (await gallery("Most alike of two persons", `${far}.`, falseMatches, photo)) +
       (await gallery("Least alike of one person", `${frr}.`, falseNonMatches, photo)),
@@ -107,18 +111,19 @@ async function livenessBody(liveness: LivenessEvaluation, photo: PageSetting["ph
   const names = { genuine: "live", impostor: "attacks", falseAccepts: "APCER", falseRejects: "BPCER" };
   const { comparison, inForce, suggested, passedAttacks, refusedLive } = liveness;
   return {
-    charts: charts(comparison, names, inForce.threshold, suggested?.threshold),
+    charts: charts(comparison, names, { declined: inForce.threshold, suggested: suggested?.threshold }),
     cases:
       (await gallery("Attacks that look the most alive", "", passedAttacks, photo)) +
       (await gallery("Live people who look the least so", "", refusedLive, photo)),
   };
 }
 
-function charts(comparison: Comparison, names: Names, inForce: number, suggested: number | undefined): string {
-  const marks: Mark[] = [
-    { at: inForce, name: "in force" },
-    ...(suggested === undefined ? [] : [{ at: suggested, name: "suggested" }]),
-  ];
+function charts(
+  comparison: Comparison,
+  names: Names,
+  thresholds: Readonly<Record<string, number | undefined>>,
+): string {
+  const marks = Object.entries(thresholds).flatMap(([name, at]): Mark[] => (at === undefined ? [] : [{ name, at }]));
   const dots = marks.map(({ at, name }): Dot => {
     const { falseAccepts, falseRejects } = comparison.pointAt(at);
     return { name, far: falseAccepts.value, tar: 1 - falseRejects.value };

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { API_KEY, DIDIT, type StandIn, standIn } from "../support/stand-in.ts";
 import { drawImages, newPlace, type Place, run, scoringRoutes } from "./setting.ts";
 
@@ -27,6 +27,8 @@ const IMAGES = [
 ];
 /** 10 pairs and 8 single images. */
 const CALLS = 18;
+
+vi.setConfig({ testTimeout: 120_000 }); // several runs of the program each
 
 let didit: StandIn;
 afterEach(() => didit.close());
@@ -68,6 +70,7 @@ test("figures worked out by hand; nothing is left with the provider", async () =
     auc: { value: 0.875 }, // 90 is above all eight, 40 above six: 14 of 16
     eer: { value: 0.25, threshold: 40 }, // from 39.99 to 40 the FRR goes from 0 to 1/2, past a FAR of 2/8
     in_force: { threshold: 30, far: { value: 0.25 }, frr: { value: 0 } }, // 30 itself does not pass
+    approved: { threshold: 70, far: { value: 0 }, frr: { value: 0.5 } }, // up to 70 it goes to review
     suggested: null,
     tar_at_far: [
       { far: 0.01, tar: null },
@@ -179,6 +182,7 @@ test("--save makes the suggested thresholds the operator's own, below the enviro
   const { code, out } = await evaluate("--yes", "--save", "--sample", "400");
   expect(code).toBe(0);
   expect(out).toMatch(/Saved in .*settings\.json, for every provider:\n {2}BIOMETRICS_MATCH_THRESHOLD=61\n/);
+  expect(out).toContain("With didit, matches above this threshold are now approved");
   expect(JSON.parse(readFileSync(join(place.data, "settings.json"), "utf8"))).toEqual({
     BIOMETRICS_MATCH_THRESHOLD: "61",
     BIOMETRICS_LIVENESS_THRESHOLD: "11.99",
@@ -217,6 +221,7 @@ test("no other file is overwritten, and an earlier page is", async () => {
 test.each([
   [["evaluate"], "No folder was given."],
   [["evaluate", "nowhere"], "There is no folder at that path."],
+  [["evaluate", ".", "--sample", "0"], "It must be a whole number"],
   [["evaluate", "."], "That folder has no subfolder with images."],
 ])("wrong usage: %j", async (args, message) => {
   const { place, env } = await newSetting();

@@ -3,7 +3,8 @@ import packageJson from "../package.json" with { type: "json" };
 import type { Config } from "./config.ts";
 import { type Folders, loadImage, readLocalFile } from "./image.ts";
 import { openProviders } from "./providers/index.ts";
-import { endOf } from "./secret.ts";
+import { endOf, hideAll } from "./secret.ts";
+import { openAuditLog } from "./storage/audit-log.ts";
 import type { Deps } from "./toolkit/context.ts";
 
 export const VERSION = packageJson.version;
@@ -15,7 +16,8 @@ export interface App extends Deps {
 /** Puts a running program together. `folders`: what its caller may have read, other than the configured ones. */
 export function openApp(config: Config, folders: Folders = config.imageFolders): App {
   const providers = openProviders(config);
-  const allowed = { folders, dataFolder: config.dataFolder };
+  const allowed = { folders, dataFolder: config.dataFolder, auditLog: config.auditLog };
+  const auditLog = config.auditLog === undefined ? undefined : openAuditLog(config.auditLog);
   return {
     version: VERSION,
     provider: () => providers.current(),
@@ -38,8 +40,23 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
           return { path, readable };
         }),
       ),
+    audit: auditLog && {
+      test: () => auditLog.test(),
+      async append(entry) {
+        const { apiKey } = await providers.choose();
+        const { apiId, apiSecret } = config.linkface;
+        const hide = hideAll([apiKey, apiId, apiSecret].filter((secret) => secret !== undefined));
+        // What a caller or a provider names could be a key by mistake.
+        await auditLog.append(withTexts(entry, hide));
+      },
+    },
     close: () => providers.close(),
   };
+}
+
+function withTexts(entry: object, change: (text: string) => string) {
+  const changed = JSON.stringify(entry, (_name, value) => (typeof value === "string" ? change(value) : value));
+  return JSON.parse(changed) as Record<string, unknown>;
 }
 
 /** An app whose configuration is wrong: every tool is there and answers with what to correct. */
@@ -55,6 +72,7 @@ export function brokenApp(fault: unknown): App {
     linkface: fail,
     account: fail,
     folders: fail,
+    audit: undefined,
     close: async () => {},
   };
 }

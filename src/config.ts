@@ -19,6 +19,7 @@ export const SETTINGS = {
   BIOMETRICS_MATCH_THRESHOLD: "the same for a match of two faces (30, and what is 70 or below goes to review)",
   BIOMETRICS_IMAGE_DIRS: `folders that may be read, joined by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
   BIOMETRICS_DATA_DIR: "where the gallery is kept (the data folder of the platform)",
+  BIOMETRICS_AUDIT_LOG: "a file to which every decision is appended before it is given (none)",
   BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
   BIOMETRICS_TIMEOUT_MS: "how long a call to a provider may take, in milliseconds (60000)",
   BIOMETRICS_HTTP_TOKEN: "the bearer token that clients of serve --http send, 32 characters or more (one for each run)",
@@ -60,6 +61,7 @@ export interface Config {
   /** Absolute, not resolved: a folder may be made, or become a link, while the program runs. */
   readonly imageFolders: readonly string[];
   readonly dataFolder: string;
+  readonly auditLog: string | undefined;
   readonly galleryUrl: string | undefined;
   readonly timeoutMs: number;
   readonly httpToken: string | undefined;
@@ -101,6 +103,7 @@ export function readConfig(environment: Environment): Config {
     }),
     imageFolders: Object.freeze([...new Set(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders())]),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
+    auditLog: settings.BIOMETRICS_AUDIT_LOG,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,
     httpToken: settings.BIOMETRICS_HTTP_TOKEN,
@@ -177,6 +180,7 @@ const settingsSchema = z.object({
     .pipe(z.array(folder))
     .optional(),
   BIOMETRICS_DATA_DIR: folder.optional(),
+  BIOMETRICS_AUDIT_LOG: folder.optional(),
   BIOMETRICS_GALLERY_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\//, { error: "must start with postgres://" })

@@ -50,6 +50,8 @@ export interface Access {
   readonly folders: Folders;
   /** Holds keys and the gallery: nothing in it is read, wherever it lies and however it is reached. */
   readonly dataFolder: string;
+  /** Nor is this file. */
+  readonly auditLog?: string | undefined;
 }
 
 declare const checked: unique symbol;
@@ -287,7 +289,7 @@ function isBelow(real: string, folder: BigIntStats): boolean {
 
 const isSame = (one: BigIntStats | undefined, other: BigIntStats) => one?.dev === other.dev && one.ino === other.ino;
 
-/** Was the opened file swapped in after its path was resolved, or is it one of the data folder under a second name? */
+/** Was the opened file swapped in after its path was resolved, or is it one of ours under a second name? */
 async function isStillAllowed(
   file: number,
   opened: BigIntStats,
@@ -295,6 +297,7 @@ async function isStillAllowed(
   access: Access,
 ): Promise<boolean> {
   if (dataFolder !== undefined && opened.nlink > 1n && isLinkedFrom(access.dataFolder, opened)) return false;
+  if (access.auditLog !== undefined && isSame(statIfThere(access.auditLog), opened)) return false;
   const held = heldPath(file);
   if (held !== undefined) return isAllowed(held, dataFolder, access);
   const again = await realpath(real);

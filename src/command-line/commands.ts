@@ -13,7 +13,7 @@ import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
-import { checkGallery, diagnose } from "./doctor.ts";
+import { checkAuditLog, checkGallery, diagnose } from "./doctor.ts";
 import { commandOf, forPerson } from "./for-person.ts";
 
 /** What a script can rely on. Done without a decision is 0 as well. */
@@ -78,6 +78,21 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .description("Look for damage in the gallery, and change nothing.");
   withSettings(gallery.option("--json", "print the structured result alone")).action(async () => {
     exitCode = await withApp(gallery, terminal, async (_app, config) => tell(gallery, await checkGallery(config)));
+  });
+  const audit = program
+    .command("audit")
+    .description("The log of decisions (BIOMETRICS_AUDIT_LOG).")
+    .command("verify")
+    .description("Say whether lines of the log were changed, removed, added or moved, and print the hash of the last.")
+    .argument("[file]", "the log (BIOMETRICS_AUDIT_LOG)")
+    .option("--head <hash>", "the hash that an earlier run printed: its line must still be there", toHash)
+    .option("--json", "print the structured result alone");
+  withSettings(audit).action(async () => {
+    exitCode = await withApp(audit, terminal, async (_app, { auditLog }) => {
+      const [file = auditLog] = audit.processedArgs as readonly (string | undefined)[];
+      if (file === undefined) throw new CheckError("invalid_input", "No audit log was named.", { next: NAME_LOG });
+      return tell(audit, await checkAuditLog(file, audit.opts<{ head?: string }>().head));
+    });
   });
   const server = program
     .command("serve")
@@ -310,6 +325,13 @@ function toPort(text: string): number {
   const port = toNumber(text);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError("A port is 0 to 65535.");
   return port;
+}
+
+const NAME_LOG = "Give the path of the file, or set BIOMETRICS_AUDIT_LOG.";
+
+function toHash(text: string): string {
+  if (!/^[\da-f]{64}$/i.test(text)) throw new InvalidArgumentError("A hash is 64 hexadecimal digits.");
+  return text.toLowerCase();
 }
 
 function toNumber(text: string): number {

@@ -3,6 +3,14 @@ import type { Account } from "../providers/account.ts";
 import type { LivenessSelfie } from "../providers/liveness-selfie.ts";
 import type { Provider, ProviderName } from "../providers/provider.ts";
 
+/** Where decisions are kept for those who must be able to show them. */
+export interface Audit {
+  /** Could an entry be appended now? @throws CheckError `setup` or `unavailable` where not */
+  test(): Promise<void>;
+  /** The entry is on the disk when this settles. @throws CheckError as `test` */
+  append(entry: Readonly<Record<string, unknown>>): Promise<void>;
+}
+
 /** What a running program holds, as far as tools need it. */
 export interface Deps {
   readonly version: string;
@@ -21,6 +29,8 @@ export interface Deps {
   account(): Promise<Account>;
   /** The folders that may be read, and whether each is there. */
   folders(): Promise<readonly { readonly path: string; readonly readable: boolean }[]>;
+  /** undefined: none is kept. */
+  readonly audit: Audit | undefined;
 }
 
 export interface Choice {

@@ -31,6 +31,7 @@ function serverOf(raw: unknown) {
     thresholds: { liveness: undefined, match: undefined },
     account: unused,
     folders: async () => [],
+    audit: undefined,
   };
   const admission = openAdmission(10, new AbortController().signal);
   return serverFactory(deps, () => {}, { note: "", next: {}, admission, deliveryOf: () => undefined });

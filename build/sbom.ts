@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as z from "zod";
-import { MODELS } from "../src/providers/on-device/models.ts";
+import { networksOf, parsePack } from "../src/providers/on-device/models.ts";
 import { held, installed } from "./shipped.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -48,7 +48,10 @@ const packages = all.components.flatMap((it) => {
   if (!bundled.has(ref)) return [{ ...it, licenses }];
   return [{ ...it, licenses, scope: "required", properties: [{ name: "cdx:npm:package:bundled", value: "true" }] }];
 });
-const models = Object.values(MODELS).map(({ file, sha256 }) => ({
+const pack = readFileSync(join(root, "src/providers/on-device/shipped.json"));
+// Two crops of a face may go through one network.
+const networks = new Map(networksOf(parsePack(pack)).map((network) => [network.file, network]));
+const models = [...networks.values()].map(({ file, sha256 }) => ({
   "bom-ref": file,
   type: "machine-learning-model",
   name: file,

@@ -25,7 +25,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "app.ts": [".", "storage", "providers/index.ts", "toolkit"],
   mcp: [".", "decision", "toolkit", "tools", "app.ts"],
   "command-line": [".", "storage", "providers/on-device", "decision", "toolkit", "tools", "app.ts", "mcp"],
-  "main.ts": [".", "command-line", "mcp"],
+  "main.ts": [".", "storage", "command-line", "mcp"],
   "start.ts": ["main.ts"],
 };
 

@@ -4,7 +4,7 @@ import { type FileHandle, lstat, open, statfs } from "node:fs/promises";
 import { platform } from "node:os";
 import { dirname } from "node:path";
 import { CheckError, errnoOf, troubleOf } from "../errors.ts";
-import { shellQuoted, undefinedIfMissing } from "./folder.ts";
+import { shellQuoted, syncFolder, undefinedIfMissing } from "./folder.ts";
 import { acquireLock, type Lock, type Patience } from "./lock.ts";
 
 // A file of JSON lines, each with the hash of the one before and, at its end, its own. Lines are only ever appended, so
@@ -155,12 +155,12 @@ function refuseUnfit(file: string, found: BigIntStats | undefined): void {
   if (found === undefined) return;
   if (!found.isFile() || found.nlink > 1n) {
     throw new CheckError("setup", "The audit log is not a regular file with one name.", {
-      next: "Ask the user to name a new file, or one that this program has made, in BIOMETRICS_AUDIT_LOG; a link is refused.",
+      next: "Name a new file in BIOMETRICS_AUDIT_LOG, or one that this program made; links are refused.",
     });
   }
   if (platform() !== "win32" && (found.mode & WRITABLE_BY_OTHERS) !== 0n) {
-    throw new CheckError("setup", "Other users of this machine may write to the audit log.", {
-      next: `Ask the user to run \`chmod go-w ${shellQuoted(file)}\`, then call again.`,
+    throw new CheckError("setup", "Other users of this machine can write to the audit log.", {
+      next: `Run \`chmod go-w ${shellQuoted(file)}\`, then retry.`,
     });
   }
 }
@@ -206,21 +206,14 @@ async function readTail(handle: FileHandle, file: string): Promise<Tail> {
     };
   }
   throw new CheckError("setup", "The audit log was changed at its end, or is another kind of file.", {
-    next: `Ask the user to look at what \`biometrics-mcp audit verify ${shellQuoted(file)}\` finds, and to name a new file in BIOMETRICS_AUDIT_LOG.`,
+    next: `Run \`biometrics-mcp audit verify ${shellQuoted(file)}\`, and name a new file in BIOMETRICS_AUDIT_LOG.`,
   });
 }
 
-/** The name too must outlive a power cut. Not every platform can. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r").catch(() => undefined);
-  await handle?.sync().catch(() => {});
-  await handle?.close();
-}
-
 function full(file: string, cause?: unknown): CheckError {
-  return new CheckError("unavailable", "The audit log cannot be written: there is no room for it.", {
+  return new CheckError("unavailable", "The audit log cannot be written: the disk is full.", {
     cause,
-    next: `Ask the user to free space on the disk of ${shellQuoted(file)} (BIOMETRICS_AUDIT_LOG), then call again.`,
+    next: `Free space on the disk of ${shellQuoted(file)} (BIOMETRICS_AUDIT_LOG), then retry.`,
   });
 }
 
@@ -232,7 +225,7 @@ function failureOf(thrown: unknown, file: string): CheckError {
     troubleOf(thrown) ??
     new CheckError("setup", `The audit log cannot be written${errno === "" ? "" : ` (${errno})`}.`, {
       cause: thrown,
-      next: `Ask the user to check that ${shellQuoted(file)} (BIOMETRICS_AUDIT_LOG) lies in a folder that exists and that the user of this server may write to.`,
+      next: `Check that the folder of ${shellQuoted(file)} (BIOMETRICS_AUDIT_LOG) exists and that you can write to it, then retry.`,
     })
   );
 }

@@ -51,7 +51,7 @@ export async function acquireLock(
     }
     if (now - start > longestWaitMs) {
       throw new CheckError("unavailable", `Another process keeps ${what} locked.`, {
-        next: `Ask the user to end other copies of this server and to remove ${shellQuoted(lock)}, then call again.`,
+        next: `Stop other copies of biometrics-mcp, remove ${shellQuoted(lock)}, then retry.`,
       });
     }
     await pause(pollMs * (0.5 + Math.random()));

@@ -76,9 +76,13 @@ function argumentsFor(args: Readonly<Record<string, unknown>>, path: string): st
 
 /** The decision is not given: nobody could show it later. The provider has the call under its reference. */
 function unrecorded(why: unknown, references: readonly string[]): CheckError {
-  return new CheckError("unavailable", `${CheckError.from(why).message} So the decision that was made is not given.`, {
-    cause: { why, references },
-    next: "Ask the user to mend the audit log (BIOMETRICS_AUDIT_LOG), and before you repeat the call: the provider may have billed it. The server's log names its reference.",
-    retryable: false,
-  });
+  return new CheckError(
+    "unavailable",
+    `${CheckError.from(why).message} The decision is withheld, since it could not be recorded.`,
+    {
+      cause: { why, references },
+      next: "Mend the audit log (BIOMETRICS_AUDIT_LOG) first. The provider may have billed this call; the server's log has its reference.",
+      retryable: false,
+    },
+  );
 }

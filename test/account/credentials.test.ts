@@ -5,8 +5,8 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
-  symlinkSync,
   unlinkSync,
   utimesSync,
   writeFileSync,
@@ -168,7 +168,7 @@ test("the file of a newer version is left alone", async () => {
   const text = '{"version": 2, "keys": []}';
   writeFileSync(join(folder, "credentials.json"), text);
   const error = await refusal(credentials.update((it) => it));
-  expect(error).toMatchObject({ code: "setup", next: expect.stringContaining("update this server") });
+  expect(error).toMatchObject({ code: "setup", next: expect.stringContaining("Update biometrics-mcp") });
   expect(readFileSync(join(folder, "credentials.json"), "utf8")).toBe(text);
 });
 
@@ -275,8 +275,7 @@ test("a lock that keeps changing hands is waited for, but not for ever", async (
   const busy = setInterval(() => {
     const other = `${lock}.new`;
     writeFileSync(other, "");
-    unlinkSync(lock);
-    symlinkSync(other, lock);
+    renameSync(other, lock); // never away: whoever waits would have it
   }, 200);
   writeFileSync(lock, "");
   onTestFinished(() => clearInterval(busy));

@@ -62,9 +62,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
       status: "code_sent",
       api_key: null,
     });
-    expect(sent.text).toMatch(
-      /mailed a code to "jane@mail\.org".*password was made.*\nNext:\n- Ask the user for the six/,
-    );
+    expect(sent.text).toMatch(/emailed a code to "jane@mail\.org".*password was generated.*\nNext:\n- Pass the six/);
 
     const code = api.accounts.codeOf(EMAIL);
     const ready = await server.call("verify_email", { email: EMAIL, code: ` ${code} ` });
@@ -109,7 +107,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
     await door.server.call("register_account", { email: EMAIL });
     const code = door.api.accounts.codeOf(EMAIL);
     const ready = await door.server.call("verify_email", { email: EMAIL, code });
-    expect(ready.text).toMatch(/do not use it: the provider is on-device \(BIOMETRICS_PROVIDER says so\)/);
+    expect(ready.text).toMatch(/do not use it: the current provider is on-device \(set by BIOMETRICS_PROVIDER\)/);
     expect((await door.server.call("get_setup")).structuredContent).toMatchObject({ provider: "on-device" });
     const own = await door.another({ DIDIT_API_KEY: "key-of-the-operator" });
     expect((await own.call("get_setup")).structuredContent).toMatchObject({
@@ -127,7 +125,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
     expect(none.text).toMatch(/^Error \[unauthorized\]: .*\nNext: .*register_account/);
     await registered(door);
     expect((await server.call("get_balance")).text).toBe(
-      "The balance of the Didit account is $1234.56. It does not refill itself.",
+      "The Didit account has $1234.56. It does not refill automatically.",
     );
     api.accounts.balance = "0.0000";
     api.accounts.autoRefill = true;

@@ -71,7 +71,7 @@ describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
 
   test("a path of another machine is refused with the reason, and the instructions say so before", async () => {
     const client = await connect(server);
-    expect(client.instructions()).toContain("Paths are those of the machine that runs this server");
+    expect(client.instructions()).toContain("Paths are on the machine that runs this server");
     const { text, everything } = await client.call("check_liveness", { image_path: "/home/of/the/client/me.jpg" });
     expect(text).toMatch(/^Error \[path_refused\]: .*\nNext: The path must be on the machine that runs this server/);
     expect(everything).not.toContain("/home/of/the/client");

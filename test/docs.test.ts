@@ -164,7 +164,7 @@ test.each(PAGES)("every script and file that %s names is there", (page) => {
   const { scripts } = JSON.parse(textOf("package.json"));
   const named = [...textOf(page).matchAll(/npm run ([\w:]+)/g)].map(([, script = ""]) => script);
   expect(named.filter((script) => !(script in scripts))).toEqual([]);
-  const sources = ["src", "test", "bench"].flatMap((folder) =>
+  const sources = ["src", "test", "bench", "build"].flatMap((folder) =>
     readdirSync(resolve(ROOT, folder), { recursive: true, encoding: "utf8" }).map((file) => `/${folder}/${file}`),
   );
   const files = quotedIn(textOf(page)).filter((word) => /^[\w./-]+\.ts$/.test(word));
@@ -295,8 +295,8 @@ test.skipIf(process.platform === "win32")(
 
 test("every flag that README and docs name is one", () => {
   const env = cleanEnvironment(temporaryFolder("home-"));
-  const flags = ["check-liveness", "verify-person", "doctor", "serve"].flatMap((command) => {
-    const { stdout } = spawnSync(process.execPath, [MAIN, command, "--help"], { env, encoding: "utf8" });
+  const flags = ["check-liveness", "verify-person", "doctor", "audit verify", "serve"].flatMap((command) => {
+    const { stdout } = spawnSync(process.execPath, [MAIN, ...command.split(" "), "--help"], { env, encoding: "utf8" });
     return stdout.match(/--[a-z-]+/g) ?? [];
   });
   const pages = PAGES.filter((page) => page === "README.md" || page.startsWith("docs/"));

@@ -12,7 +12,7 @@ import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
-import { checkGallery, diagnose } from "./doctor.ts";
+import { checkAuditLog, checkGallery, diagnose } from "./doctor.ts";
 import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
 import {
   declare,
@@ -139,6 +139,21 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       if (flags.purge) return [];
       folder = folderOf(evaluation.args[0]);
       return [folder]; // what lies outside of it is not read, by a link say
+    });
+  });
+  const audit = program
+    .command("audit")
+    .description("Check the audit log of decisions.")
+    .command("verify")
+    .description("Report lines that were changed, removed, added or moved, and print the hash of the last line.")
+    .argument("[file]", "the audit log (the file that BIOMETRICS_AUDIT_LOG names)")
+    .option("--head <hash>", "a hash that an earlier run printed: its line must still be there", toHash)
+    .option("--json", "print only the structured result");
+  withSettings(audit).action(async () => {
+    exitCode = await withApp(audit, terminal, async (_app, { auditLog }) => {
+      const [file = auditLog] = audit.processedArgs as readonly (string | undefined)[];
+      if (file === undefined) throw new CheckError("invalid_input", "No audit log was named.", { next: NAME_LOG });
+      return report(audit, await checkAuditLog(file, audit.opts<{ head?: string }>().head));
     });
   });
   const server = program
@@ -293,4 +308,11 @@ function toPort(text: string): number {
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new InvalidArgumentError("A port is a number from 0 to 65535.");
   return port;
+}
+
+const NAME_LOG = "Pass the path of the file, or set BIOMETRICS_AUDIT_LOG.";
+
+function toHash(text: string): string {
+  if (!/^[\da-f]{64}$/i.test(text)) throw new InvalidArgumentError("A hash is 64 hexadecimal digits.");
+  return text.toLowerCase();
 }

@@ -295,7 +295,7 @@ test.skipIf(process.platform === "win32")(
 
 test("every flag that README and docs name is one", () => {
   const env = cleanEnvironment(temporaryFolder("home-"));
-  const flags = ["check-liveness", "verify-person", "doctor", "audit verify", "serve"].flatMap((command) => {
+  const flags = ["check-liveness", "verify-person", "doctor", "audit verify", "evaluate", "serve"].flatMap((command) => {
     const { stdout } = spawnSync(process.execPath, [MAIN, ...command.split(" "), "--help"], { env, encoding: "utf8" });
     return stdout.match(/--[a-z-]+/g) ?? [];
   });

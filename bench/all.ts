@@ -59,7 +59,8 @@ function write(findings: readonly Finding[]): void {
     ...(failed.length === 0 ? [] : [`Not measured, or missed its own limit: ${failed.join(", ")}.`]),
     ...charts.map((title) => `![${title}](charts/${fileOf(title)})`),
     ...tables.map(
-      ({ title, columns, rows }) => `## ${title}\n\n${markdown([columns, columns.map(() => "---"), ...rows])}`,
+      ({ title, columns, rows, note }) =>
+        `## ${title}\n\n${markdown([columns, columns.map(() => "---"), ...rows])}${note === "" ? "" : `\n\n${note}`}`,
     ),
   ];
   mkdirSync(join(DOCS, "charts"), { recursive: true });

@@ -9,7 +9,7 @@ const TOP = 44;
 const BARS_FROM = 250;
 const LONGEST = 420;
 
-/** Horizontal bars as an SVG that follows the reader's light or dark scheme. The first bar, ours, stands out. */
+/** Horizontal bars as an SVG that follows the reader's light or dark scheme. Ours stand out from those of other packages (@...). */
 export function barChart(title: string, bars: readonly Bar[]): string {
   const most = Math.max(...bars.map(({ value }) => value));
   const height = TOP + bars.length * ROW + 8;
@@ -18,7 +18,7 @@ export function barChart(title: string, bars: readonly Bar[]): string {
     const y = TOP + at * ROW;
     const width = Math.max(2, (LONGEST * value) / most).toFixed(1);
     return `  <text x="${BARS_FROM - 12}" y="${y + 17}" text-anchor="end">${escaped(label)}</text>
-  <rect class="${at === 0 ? "ours" : "theirs"}" x="${BARS_FROM}" y="${y}" width="${width}" height="24" rx="3"/>
+  <rect class="${label.startsWith("@") ? "theirs" : "ours"}" x="${BARS_FROM}" y="${y}" width="${width}" height="24" rx="3"/>
   <text x="${(BARS_FROM + Number(width) + 8).toFixed(1)}" y="${y + 17}">${shown(value)} ${escaped(unit)}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 ${height}" role="img" aria-labelledby="title desc" font-family="ui-sans-serif, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="14">

@@ -12,7 +12,13 @@ export const ratio = (ours: number, theirs: number): string => (ours / theirs).t
 
 /** What a benchmark found, as bench/all.ts collects it for docs/benchmarks.md. */
 export type Finding =
-  | { readonly title: string; readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[] }
+  | {
+      readonly title: string;
+      readonly columns: readonly string[];
+      readonly rows: readonly (readonly string[])[];
+      /** What a reader must know beside the figures. */
+      readonly note: string;
+    }
   | { readonly chart: string; readonly label: string; readonly value: number; readonly unit: string };
 
 /** Names a file for findings, one line of JSON each. */
@@ -28,12 +34,14 @@ export function table(
   title: string,
   rows: readonly (readonly string[])[],
   columns: readonly string[] = ["", "measured"],
+  note = "",
 ): void {
-  keep({ title, columns, rows });
+  keep({ title, columns, rows, note });
   const shown = columns.length > 2 ? [columns, ...rows] : rows;
   const widths = columns.map((_, at) => Math.max(...shown.map((row) => (row[at] ?? "").length)));
   console.log(`\n${title}`);
   for (const row of shown) console.log(`  ${row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join("  ")}`.trimEnd());
+  if (note !== "") console.log(`  ${note}`);
 }
 
 /** One bar of the chart of that title. */

@@ -221,7 +221,7 @@ function prefilterSql({ hamming }: DistanceSql): string {
  */
 function searchSql(candidates: string, { cosine }: DistanceSql): string {
   return `
-    WITH scored AS (SELECT seq, blocklisted, ${cosine} AS cosine FROM ${candidates}),
+    WITH scored AS MATERIALIZED (SELECT seq, blocklisted, ${cosine} AS cosine FROM ${candidates}),
     ranked AS (
       SELECT seq, blocklisted, cosine, count(*) OVER () AS total,
         row_number() OVER (PARTITION BY blocklisted ORDER BY cosine DESC, seq) AS place

@@ -201,7 +201,7 @@ describe("a model that is not the one that was measured", () => {
         name: "CheckError",
         code: "setup",
         message: expect.stringContaining("fr_feature.onnx"),
-        next: expect.stringContaining("reinstall"),
+        next: expect.stringContaining("Reinstall"),
       });
     }
     await cp(new URL("fr_feature.onnx", BUILT.pack.folder), join(folder, "fr_feature.onnx"));

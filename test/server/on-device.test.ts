@@ -57,7 +57,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
     const args = { user_image_path: photos.womanB, reference_image_path: photos.group };
     const { structuredContent, text } = await server.call("match_faces", args);
     expect(structuredContent).toMatchObject({ outcome: "review", warnings: [{ tag: "OTHER_FACES_MATCHED" }] });
-    expect(text).toMatch(/most alike are the faces at \[[\d,]+\] in user_image and \[[\d,]+\] in reference_image/);
+    expect(text).toMatch(/most similar are the faces at \[[\d,]+\] in user_image and \[[\d,]+\] in reference_image/);
     const main = await server.call("match_faces", { ...args, compare_all: false });
     expect(main.structuredContent).toMatchObject({ outcome: "declined" });
     const enrolled = await server.call("enroll_face", { image_path: photos.womanB, label: "Ann" });
@@ -212,6 +212,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
   });
 
   test("the protocol answers while a check is computed", async () => {
+    const started = performance.now();
     const calls = Array.from({ length: 6 }, () =>
       server.call("check_liveness", { image_path: photos.group, rotate: true }),
     );
@@ -227,9 +228,11 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
       await new Promise((next) => setTimeout(next, 5));
     }
     await all;
+    const perCheck = (performance.now() - started) / calls.length;
     waits.sort((a, b) => a - b);
-    // The median: a machine that is busy with other things may keep one answer waiting.
-    expect(waits[waits.length >> 1]).toBeLessThan(100);
+    // As a share of a check, since a busy machine stretches both: in the same thread it would wait for a whole one. The
+    // median, since one answer may be kept waiting by other things.
+    expect(waits[waits.length >> 1]).toBeLessThan(perCheck / 3);
     expect(waits.length).toBeGreaterThan(3);
   });
 
@@ -277,5 +280,5 @@ test.each(ERAS)("verify_person without a gallery that works makes its other step
   });
   expect(answer.text).toContain("The search failed [setup] and decided nothing");
   const saved = await server.call("verify_person", { ...args, save: true });
-  expect(saved.text).toMatch(/^Error \[unsupported\]: A check on the device keeps nothing/);
+  expect(saved.text).toMatch(/^Error \[unsupported\]: Checks on the device keep nothing/);
 });

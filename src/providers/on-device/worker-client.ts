@@ -5,18 +5,20 @@ import { cancelled } from "./cancelled.ts";
 import type { Answer, Input, Job, OperationName, Output, WorkerData } from "./messages.ts";
 
 /** Two a worker: while the networks are busy with the first, the second is decoded. More would only hold pictures. */
-export const MAX_RUNNING = 2;
+const MAX_RUNNING = 2;
 /** A caller beyond these would wait for about ten seconds; it is told to come again. */
 const MAX_WAITING = 64;
 
-/** One for each core, as long as they fit in memory. */
-export const MAX_WORKERS = Math.min(availableParallelism(), 8);
-/** What must be free for a further worker, which takes about 150 MB. */
+const CORES = availableParallelism();
+/** Of the worker that is alone. Four are slower on two cores, and gain little on more. */
+const THREADS = Math.min(CORES, 2);
+const MAX_WORKERS = Math.min(CORES, 8);
+/** What must be free for each further worker, which takes up to 250 MB. */
 const MIN_FREE_BYTES = 2 ** 29;
-/** A further worker that had nothing to do for so long gives its memory back. */
+/** When calls have stood in line for so long, a further worker is worth the time that it takes to start. */
+const PATIENCE_MS = 1000;
+/** Workers of which there were several end when they had nothing to do for so long. */
 const MAX_IDLE_MS = 30_000;
-/** Of the first worker, while it is alone. Four are slower on two cores, and gain little on more. */
-const MAX_THREADS = 2;
 
 interface Pending {
   readonly job: Job;
@@ -26,8 +28,11 @@ interface Pending {
 
 interface Member {
   readonly worker: Worker;
+  readonly threads: number;
   /** By the id of the job; also those whose caller has gone, until the worker is rid of them. */
   readonly running: Map<number, Pending>;
+  /** Takes no more jobs, and ends with the last it has. */
+  isLeaving: boolean;
   idle?: NodeJS.Timeout | undefined;
 }
 
@@ -36,24 +41,28 @@ export interface WorkerClient {
   close(): Promise<void>;
 }
 
-/** Starts a worker at the first call, further ones when calls wait in line, and a new one after one died. */
+/**
+ * Starts a worker at the first call, and a new one at the first call after it died. One worker has two cores for each
+ * network, so that a call is soon answered; as long as calls stand in line there is one worker a core instead, which
+ * answers more of them. Whoever came first is first.
+ */
 export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): WorkerClient {
-  /** Not yet with a worker, in the order in which they came. */
+  /** Not yet with a worker. */
   const waiting: Pending[] = [];
   const members: Member[] = [];
+  /** Since when calls stand in line, or stood when a worker came to help. */
+  let waitingSince: number | undefined;
   let lastId = 0;
   let isClosed = false;
 
-  function start(): Member {
-    // The first has the cores to itself until there is so much to do that others come; these have one each.
-    const threads = members.length === 0 ? Math.min(MAX_WORKERS, MAX_THREADS) : 1;
+  function start(threads: number): Member {
     const workerData: WorkerData = { pack, threads };
     // Standard output belongs to the protocol: what the worker writes there goes nowhere, as nobody reads the stream
     // (and a listener on it would keep the process alive). Its standard error is that of the process.
     // Experimental features that sharp uses are nothing that a user could act on.
     const execArgv = [...process.execArgv, "--disable-warning=ExperimentalWarning"];
     const worker = new Worker(file, { workerData, name: "face engine", stdout: true, execArgv });
-    const member: Member = { worker, running: new Map() };
+    const member: Member = { worker, threads, running: new Map(), isLeaving: false };
     members.push(member);
     worker.on("message", (answer: Answer) => settle(member, answer));
     worker.once("error", (cause) => lose(member, cause));
@@ -73,14 +82,14 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
     advance();
   }
 
-  /** A worker is gone, and with it what it worked at; where it was the last, also what waits. */
+  /** A worker is gone, and with it what it worked at; with the last one also what waits. */
   function lose(member: Member, cause: unknown): void {
     if (!dismiss(member)) return;
     const lost = [...member.running.values(), ...(members.length === 0 ? waiting.splice(0) : [])];
     for (const { reject } of lost) {
       reject(
         isClosed
-          ? new CheckError("cancelled", "The face engine is shutting down.")
+          ? new CheckError("cancelled", "The server is shutting down.")
           : new CheckError("internal", "The face engine stopped unexpectedly.", { cause }),
       );
     }
@@ -99,33 +108,45 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
 
   function advance(): void {
     if (isClosed) return;
-    for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
-      const member = takerOf();
-      if (member === undefined) break;
-      waiting.shift();
-      clearTimeout(member.idle);
-      member.idle = undefined;
-      member.running.set(next.job.id, next);
-      member.worker.postMessage(next.job);
+    hand();
+    if (waiting.length === 0) waitingSince = undefined;
+    else waitingSince ??= performance.now();
+    if (waitingSince !== undefined && performance.now() - waitingSince > PATIENCE_MS) {
+      waitingSince = performance.now();
+      grow();
+      hand();
     }
-    for (const member of members) {
+    for (const member of [...members]) {
       // The process may end when nobody waits for an answer any more.
       if ([...member.running.values()].some(({ job }) => !isStopped(job))) member.worker.ref();
       else member.worker.unref();
-      if (member !== members[0] && member.running.size === 0) {
-        member.idle ??= setTimeout(() => dismiss(member), MAX_IDLE_MS).unref();
-      }
+      if (member.running.size > 0) continue;
+      if (member.isLeaving) dismiss(member);
+      else if (member.threads < THREADS) member.idle ??= setTimeout(() => dismiss(member), MAX_IDLE_MS).unref();
     }
   }
 
-  /** Who takes the next job: the first of those that have the least to do, or a new one. */
-  function takerOf(): Member | undefined {
-    const [least] = members.toSorted((a, b) => a.running.size - b.running.size);
-    if (least === undefined) return start();
-    if (least.running.size < MAX_RUNNING) return least;
-    // One check alone never has so much waiting: it is not worth the 0.6 s that loading the networks takes.
-    if (waiting.length < MAX_RUNNING || members.length >= MAX_WORKERS) return undefined;
-    return process.availableMemory() > MIN_FREE_BYTES ? start() : undefined;
+  /** Gives what waits to those who have room, the first to whoever has the least to do. */
+  function hand(): void {
+    for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
+      const staying = members.filter(({ isLeaving }) => !isLeaving);
+      const [least = start(THREADS)] = staying.toSorted((a, b) => a.running.size - b.running.size);
+      if (least.running.size >= MAX_RUNNING) break;
+      waiting.shift();
+      clearTimeout(least.idle);
+      least.idle = undefined;
+      least.running.set(next.job.id, next);
+      least.worker.postMessage(next.job);
+    }
+  }
+
+  /** One more worker; in the place of the one that was alone, two. */
+  function grow(): void {
+    const alone = members.find(({ threads, isLeaving }) => threads > 1 && !isLeaving);
+    const count = alone === undefined ? 1 : 2;
+    if (members.length >= MAX_WORKERS || process.availableMemory() < count * MIN_FREE_BYTES) return;
+    if (alone !== undefined) alone.isLeaving = true;
+    for (let i = 0; i < count; i += 1) start(1);
   }
 
   return {

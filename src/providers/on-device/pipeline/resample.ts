@@ -47,56 +47,77 @@ export function resizeByArea(
   region: Box,
   { width, height, border }: { width: number; height: number; border: Border },
 ): Float32Array<ArrayBuffer> {
-  const { data } = raster;
   const columns = cover(region.left, widthOf(region) / width, width, raster.width, border);
   const rows = cover(region.top, heightOf(region) / height, height, raster.height, border);
   const result = new Float32Array(width * height * 3);
-  const line = new Float32Array(width * 3);
-  // A source row that two target rows share is summed up once.
-  let summedRow = -1;
+  const left = columns.first[0] ?? 0;
+  const line = new Float64Array(((columns.last[width - 1] ?? 0) + 1 - left) * 3);
+  // Four values are read at once: there must be as many.
+  const data = line.length < 4 ? Buffer.concat([raster.data, Buffer.alloc(4)]) : raster.data;
+  const source = new DataView(data.buffer, data.byteOffset, data.byteLength);
   for (let y = 0; y < height; y += 1) {
-    const target = y * width * 3;
-    const first = rows.first[y] ?? 0;
-    const last = rows.last[y] ?? 0;
-    for (let row = first; row <= last; row += 1) {
-      if (row !== summedRow) sumRow(data, row * raster.width * 3, columns, line);
-      summedRow = row;
-      const weight = weightOf(rows, y, row);
-      for (let i = 0; i < line.length; i += 1) result[target + i] = (result[target + i] ?? 0) + weight * (line[i] ?? 0);
-    }
+    sumRows(source, { left, width: raster.width }, rows, y, line);
+    sumColumns(line, left, columns, result.subarray(y * width * 3, (y + 1) * width * 3));
   }
   return result;
 }
 
-function weightOf(
+/** Every second of four values, each with room to add up 256 of them. */
+const EVEN = 0x00ff00ff;
+const LOW = 0xffff;
+
+/** The rows that a target row covers, as one. The inner loop of every check: it touches each pixel of the picture. */
+function sumRows(
+  source: DataView,
+  { left, width }: { left: number; width: number },
   { first, last, firstWeight, lastWeight, innerWeight }: Cover,
   target: number,
-  source: number,
-): number {
-  if (source === first[target]) return firstWeight[target] ?? 0;
-  return source === last[target] ? (lastWeight[target] ?? 0) : innerWeight;
+  line: Float64Array,
+): void {
+  const stride = width * 3;
+  const top = (first[target] ?? 0) * stride + left * 3;
+  const bottom = (last[target] ?? 0) * stride + left * 3;
+  const before = firstWeight[target] ?? 0;
+  const after = lastWeight[target] ?? 0;
+  const end = Math.max(0, line.length - 4);
+  for (let at = 0; ; at = Math.min(at + 4, end)) {
+    // Whole rows are added up as integers, two in one, and weighted once.
+    let even = 0;
+    let odd = 0;
+    for (let row = top + stride; row < bottom; row += stride) {
+      const four = source.getInt32(row + at, true);
+      even = (even + (four & EVEN)) | 0;
+      odd = (odd + ((four >>> 8) & EVEN)) | 0;
+    }
+    const above = source.getInt32(top + at, true);
+    const below = source.getInt32(bottom + at, true);
+    line[at] = (even & LOW) * innerWeight + (above & 255) * before + (below & 255) * after;
+    line[at + 1] = (odd & LOW) * innerWeight + ((above >>> 8) & 255) * before + ((below >>> 8) & 255) * after;
+    line[at + 2] = (even >>> 16) * innerWeight + ((above >>> 16) & 255) * before + ((below >>> 16) & 255) * after;
+    line[at + 3] = (odd >>> 16) * innerWeight + (above >>> 24) * before + (below >>> 24) * after;
+    if (at >= end) break;
+  }
 }
 
-/** The inner loop of every check: it touches each pixel of the picture once. */
-function sumRow(data: Uint8Array, start: number, columns: Cover, line: Float32Array): void {
+/** Of a row that begins at the column `left`, the columns that each target pixel covers. */
+function sumColumns(row: Float64Array, left: number, columns: Cover, line: Float32Array): void {
   const { first, last, firstWeight, lastWeight, innerWeight } = columns;
   for (let x = 0, to = 0; to < line.length; x += 1, to += 3) {
-    const low = start + (first[x] ?? 0) * 3;
-    const high = start + (last[x] ?? 0) * 3;
-    // Whole pixels are added up as integers and weighted once.
+    const low = ((first[x] ?? 0) - left) * 3;
+    const high = ((last[x] ?? 0) - left) * 3;
     let red = 0;
     let green = 0;
     let blue = 0;
     for (let at = low + 3; at < high; at += 3) {
-      red += data[at] ?? 0;
-      green += data[at + 1] ?? 0;
-      blue += data[at + 2] ?? 0;
+      red += row[at] ?? 0;
+      green += row[at + 1] ?? 0;
+      blue += row[at + 2] ?? 0;
     }
     const before = firstWeight[x] ?? 0;
     const after = lastWeight[x] ?? 0;
-    line[to] = red * innerWeight + (data[low] ?? 0) * before + (data[high] ?? 0) * after;
-    line[to + 1] = green * innerWeight + (data[low + 1] ?? 0) * before + (data[high + 1] ?? 0) * after;
-    line[to + 2] = blue * innerWeight + (data[low + 2] ?? 0) * before + (data[high + 2] ?? 0) * after;
+    line[to] = red * innerWeight + (row[low] ?? 0) * before + (row[high] ?? 0) * after;
+    line[to + 1] = green * innerWeight + (row[low + 1] ?? 0) * before + (row[high + 1] ?? 0) * after;
+    line[to + 2] = blue * innerWeight + (row[low + 2] ?? 0) * before + (row[high + 2] ?? 0) * after;
   }
 }
 

@@ -71,7 +71,7 @@ export function folderOf(path: string | undefined): string {
   try {
     return realpathSync(resolve(path));
   } catch (cause) {
-    throw new CheckError("invalid_input", "There is no folder at that path.", { cause, next: "Check the path." });
+    throw new CheckError("invalid_input", "No folder was found at that path.", { cause, next: "Check the path." });
   }
 }
 

@@ -123,7 +123,7 @@ function failureOf(thrown: unknown): CheckError {
     diskTrouble(thrown, isFull ? "ENOSPC" : undefined) ??
     new CheckError("setup", "The measurements of earlier evaluations in the data folder cannot be read or written.", {
       cause: thrown,
-      next: "Remove them with biometrics-mcp evaluate --purge, then run the command again; what was measured is measured anew.",
+      next: "Remove them with biometrics-mcp evaluate --purge, then run the command again, which measures every image again.",
     })
   );
 }

@@ -220,7 +220,7 @@ test("no other file is overwritten, and an earlier page is", async () => {
 
 test.each([
   [["evaluate"], "No folder was given."],
-  [["evaluate", "nowhere"], "There is no folder at that path."],
+  [["evaluate", "nowhere"], "No folder was found at that path."],
   [["evaluate", ".", "--sample", "0"], "It must be a whole number"],
   [["evaluate", "."], "That folder has no subfolder with images."],
 ])("wrong usage: %j", async (args, message) => {

@@ -207,6 +207,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       const faces = await countFaces().catch((thrown: unknown) => `not available: ${CheckError.from(thrown).message}`);
       return {
         runtime: expectedRuntime(),
+        model_pack: pack.name,
         models: modelsUsed(networksOf(pack)).join(", "),
         gallery_faces: faces,
       };

@@ -44,13 +44,13 @@ export async function openCache(dataFolder: string, model: string): Promise<Cach
     const find = database.prepare("SELECT value FROM measurements WHERE model = ? AND hash = ? AND kind = ?");
     const keep = database.prepare("INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?)");
 
-    function found(hash: string, kind: string): Float32Array | Float64Array | null | undefined {
-      const row = guarded(() => find.get(model, hash, kind));
-      if (row === undefined) return undefined;
-      if (row.value === null) return null;
-      const bytes = Uint8Array.from(row.value); // aligned
-      return kind === "score" ? new Float64Array(bytes.buffer) : new Float32Array(bytes.buffer);
-    }
+    const found = (hash: string, kind: string): Float32Array | Float64Array | null | undefined =>
+      guarded(() => {
+        const row = find.get(model, hash, kind);
+        if (row === undefined || row.value === null) return row && null;
+        const { buffer } = Uint8Array.from(row.value); // aligned
+        return kind === "score" ? new Float64Array(buffer) : new Float32Array(buffer);
+      });
     const store = (hash: string, kind: string, values: Float32Array | Float64Array | null) =>
       void guarded(() => keep.run(model, hash, kind, values && new Uint8Array(values.buffer)));
 
@@ -73,10 +73,7 @@ export async function openCache(dataFolder: string, model: string): Promise<Cach
         return kept === undefined || kept === null ? kept : kept[0];
       },
       keepScore: (hash, score) => store(hash, "score", score === null ? null : Float64Array.of(score)),
-      close() {
-        guarded(() => database.exec("PRAGMA wal_checkpoint(TRUNCATE)"));
-        database.close();
-      },
+      close: () => database.close(),
     };
   } catch (thrown) {
     throw failureOf(thrown);

@@ -32,6 +32,8 @@ export interface Names {
   /** The shares of an error, as the field calls them. */
   readonly falseAccepts: string;
   readonly falseRejects: string;
+  /** And the share that passes. */
+  readonly trueAccepts: string;
 }
 
 /** Points of 0..100 to a bar. */
@@ -97,9 +99,9 @@ export function roc(curve: Curve, impostors: number, names: Names, dots: readonl
   const y = scaleLinear([0, 1], [BOTTOM, MARGIN.top]);
   const points = Array.from(curve.far, (far, cut) => ({ x: x(Math.max(far, least)), y: y(curve.tar[cut] ?? 0) }));
   return chart(
-    `ROC: 1 less the ${names.falseRejects} over the ${names.falseAccepts}`,
+    `ROC: ${names.trueAccepts} over ${names.falseAccepts}`,
     { label: names.falseAccepts, ticks: decades(least, 1), format: percent, scale: x },
-    { label: `1 − ${names.falseRejects}`, ticks: y.ticks(5), format: percent, scale: y },
+    { label: names.trueAccepts, ticks: y.ticks(5), format: percent, scale: y },
     pathOf(points) + dots.map((dot) => dotAt(x(Math.max(dot.far, least)), y(dot.tar), 17, dot)).join(""),
   );
 }

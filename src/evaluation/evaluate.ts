@@ -362,7 +362,8 @@ async function measureByCalls(run: Run, setting: Setting, found: ImageFolder) {
   return [match, livenessOf(found, scores, run, setting)] as const;
 }
 
-const filesOf = (pair: Pair, photos: readonly Photo[]) => pair.map((place) => photos[place]?.file ?? "");
+const filesOf = (places: readonly number[], photos: readonly Photo[]) =>
+  places.map((place) => photos[place]?.file ?? "");
 const keyOf = (pair: Pair, photos: readonly Photo[]) => pair.map((place) => photos[place]?.hash ?? "").join(" ");
 
 const livenessWork = ({ live, attacks }: ImageFolder) =>
@@ -422,7 +423,7 @@ async function compareAll(
   if (comparison === undefined) return null;
   const [far] = WANTED_FARS.filter((rate) => comparison.impostor >= 3 / rate);
   const shown = (cases: readonly Sighting[]) =>
-    cases.map(({ score, places }) => ({ score, files: filesOf(places as Pair, photos).map(run.shown) }));
+    cases.map(({ score, places }) => ({ score, files: filesOf(places, photos).map(run.shown) }));
   return {
     persons: persons.size,
     images: photos.length,

@@ -21,9 +21,9 @@ export interface Section {
 
 /** How the intervals were made. */
 export const METHOD =
-  "Intervals are 95 %. AUC and EER: bootstrap, 200 times as many persons (of liveness: images) drawn with replacement. " +
-  "TAR, FAR and FRR: the wider of that and Wilson's. APCER and BPCER: Wilson's. " +
-  "With fewer than about 30 persons they are rough, and a threshold chosen on these images does a little better on them than on others.";
+  "All intervals are 95 %. For AUC and EER: bootstrap over persons (for liveness, over images), 200 resamplings. " +
+  "For TAR, FAR and FRR: the wider of that and Wilson's. For APCER and BPCER: Wilson's. " +
+  "With fewer than about 30 persons they are rough. A threshold does a little better on the images it was chosen on than on others.";
 
 export const PHOTOS_NOTE = "This page holds photographs of persons. Share and keep it as you would the photographs.";
 

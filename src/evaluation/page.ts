@@ -91,9 +91,10 @@ interface Body {
 }
 
 async function matchBody(match: MatchEvaluation, photo: PageSetting["photo"]): Promise<Body> {
-  const names = { genuine: "one person", impostor: "two persons", falseAccepts: "FAR", falseRejects: "FRR" };
+  const kinds = { genuine: "one person", impostor: "two persons" };
+  const names = { ...kinds, falseAccepts: "FAR", falseRejects: "FRR", trueAccepts: "TAR" };
   const { comparison, inForce, approval, suggested, falseMatches, falseNonMatches } = match;
-  const far = `${percent(inForce.falseAccepts.value)} of the pairs of two persons are above the threshold in force, ${inForce.threshold}`;
+  const far = `${percent(inForce.falseAccepts.value)} of the pairs of two persons are above the threshold in force, ${inForce.threshold}. A high score may also mean that one person is filed under two names`;
   const frr = `${percent(inForce.falseRejects.value)} of the pairs of one person are not above it`;
   return {
     charts: charts(comparison, names, {
@@ -108,7 +109,8 @@ async function matchBody(match: MatchEvaluation, photo: PageSetting["photo"]): P
 }
 
 async function livenessBody(liveness: LivenessEvaluation, photo: PageSetting["photo"]): Promise<Body> {
-  const names = { genuine: "live", impostor: "attacks", falseAccepts: "APCER", falseRejects: "BPCER" };
+  const kinds = { genuine: "live", impostor: "attacks" };
+  const names = { ...kinds, falseAccepts: "APCER", falseRejects: "BPCER", trueAccepts: "1 − BPCER" };
   const { comparison, inForce, suggested, passedAttacks, refusedLive } = liveness;
   return {
     charts: charts(comparison, names, { declined: inForce.threshold, suggested: suggested?.threshold }),

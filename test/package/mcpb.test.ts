@@ -4,6 +4,7 @@ import { basename, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { unpackExtension } from "@anthropic-ai/mcpb";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { LISTING } from "../../src/mcp/listing.ts";
 import { cleanEnvironment, temporaryFolder } from "../support/clients.ts";
 import { makePhotos, type Photos } from "../support/photos.ts";
 import { connectTo } from "./connect.ts";
@@ -73,7 +74,7 @@ describe.each(NODES)("under $title", ({ path: node }) => {
 
   test.skipIf(node === undefined)("it checks liveness and compares faces", { timeout: 60_000 }, async () => {
     const server = await start();
-    expect((await server.client.listTools()).tools).toHaveLength(13);
+    expect((await server.client.listTools()).tools).toHaveLength(LISTING.tools.length);
     expect(await server.call("check_liveness", { image_path: photos.womanA })).toMatchObject({
       isError: false,
       provider: "on-device",

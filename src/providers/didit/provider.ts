@@ -5,7 +5,7 @@ import { endOf } from "../../secret.ts";
 import { dollars, isSpent } from "../account.ts";
 import { httpClient, type ProxySettings } from "../http/client.ts";
 import type { FormPart } from "../http/form.ts";
-import type { CallOptions, Capability, CheckOptions, ProviderWith, SearchOptions } from "../provider.ts";
+import type { CallOptions, CheckOptions, ProviderWith, SearchOptions } from "../provider.ts";
 import { LivenessAnswer, MatchAnswer, SearchAnswer, toReport, toSearchReport } from "./answers.ts";
 import { errorWith } from "./attempt.ts";
 import { BalanceAnswer } from "./billing.ts";
@@ -28,7 +28,7 @@ export interface DiditOptions {
   readonly proxy?: ProxySettings | undefined;
 }
 
-type Didit = ProviderWith<Capability>;
+type Didit = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace" | "enrollFace" | "listFaces" | "removeFace">;
 
 /** The standalone checks of Didit's cloud. Each answer is billed. */
 export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, proxy }: DiditOptions): Didit {

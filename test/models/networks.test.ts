@@ -106,7 +106,7 @@ describe.skipIf(!hasWeights)("networks of others", () => {
     expect(report).toMatchObject({ verdict: "review" });
     expect(report.score).toBeGreaterThan(90);
     expect(report.raw).toMatchObject({
-      on_device: { models: expect.arrayContaining(["suri_minifas_v2se_128 af2381b8", "fr_liveness afa783b7"]) },
+      on_device: { models: expect.arrayContaining(["suri_minifas_v2se_128 af2381b8", "fr_liveness 49b5df66"]) },
     });
   });
 

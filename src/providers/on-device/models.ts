@@ -64,7 +64,7 @@ const stemOf = (file: string) => file.replace(/\.onnx$/, "");
 
 /** The shipped embedder under the name that it had before there were packs, so that galleries of then go on. */
 export const SHIPPED_EMBEDDINGS = "faceplugin-fr_feature-87aacdfe-5pt1";
-const SHIPPED_BINDING = "e3ff64eb";
+const SHIPPED_BINDING = "34176e45";
 
 /**
  * What embeddings may be compared with each other: the network, what it is fed with, and by which points a face is laid

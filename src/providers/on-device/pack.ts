@@ -31,6 +31,8 @@ const network = {
   file: fileName,
   bytes: z.int().min(1).max(MAX_NETWORK_BYTES),
   sha256,
+  /** Nothing is left to do to the graph when it is loaded. */
+  optimised: z.boolean().default(false),
   licence: z.string().min(1).max(500),
   /** What is known of them, and the terms that they came with. */
   trainingData: z.string().min(1).max(1000),

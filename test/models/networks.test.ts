@@ -146,6 +146,8 @@ test("a pack is bound to embedder, alignment and preprocessing, and to nothing e
       pack.embedder.minNorm = 2.5;
     }),
   ).toBe(shipped);
+  const unoptimised = { sha256: "f10b0ba1d2a8a099adefede1ebf3733e44fe370715e7303dbeb7f59c02142258" };
+  expect(await model((pack) => Object.assign(pack.landmarks, unoptimised))).toBe(shipped);
   const others = await Promise.all([
     model((pack) => Object.assign(pack.embedder.input, { mean: 128 })),
     model((pack) => Object.assign(pack.embedder.input, { order: "rgb" })),

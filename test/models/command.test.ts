@@ -13,7 +13,7 @@ import { readOwn } from "../../src/providers/on-device/choice.ts";
 import { sha256Of } from "../../src/providers/on-device/models.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
 import { hasWeights, type Json, makePack, shippedJson, WEIGHTS } from "../support/packs.ts";
-import { makePhotos } from "../support/photos.ts";
+import { portrait } from "../support/photos.ts";
 
 let home: string;
 let added: string;
@@ -38,6 +38,12 @@ function biometrics(args: readonly string[], env: Record<string, string> = {}): 
       done({ code: error === null ? 0 : Number(error.code ?? -1), out, err });
     });
   });
+}
+
+async function selfie(): Promise<string> {
+  const path = join(home, "selfie.jpg");
+  await writeFile(path, await portrait("womanA"));
+  return path;
 }
 
 const isThere = () => (existsSync(added) ? readdirSync(added) : []);
@@ -156,9 +162,8 @@ describe("add", () => {
       "pack.json",
     ]);
     // What is there is used like any other; that it is no network is told at its first use.
-    const photos = await makePhotos();
     const env = { BIOMETRICS_MODELS: join(added, "other") };
-    const { code, err } = await biometrics(["check-liveness", photos.womanA], env);
+    const { code, err } = await biometrics(["check-liveness", await selfie()], env);
     expect(code).toBe(1);
     expect(err).toContain("The face model other.onnx cannot be loaded: it is not what its pack says.");
   });
@@ -263,9 +268,8 @@ describe("add", () => {
     entry.liveness.networks[1].source = new URL("/suri.onnx", files.url).href;
     const server = await serve(entry, () => {});
     expect(await models("add", server.url)).toMatchObject({ code: 0, out: expect.stringContaining("CelebA-Spoof") });
-    const photos = await makePhotos();
     const env = { BIOMETRICS_MODELS: join(added, "shipped-suri") };
-    const { code, out } = await biometrics(["check-liveness", photos.womanA, "--json"], env);
+    const { code, out } = await biometrics(["check-liveness", await selfie(), "--json"], env);
     expect(code).toBe(3);
     expect(JSON.parse(out)).toMatchObject({
       outcome: "review",
@@ -287,7 +291,6 @@ describe("use", () => {
       BIOMETRICS_MODELS: join(added, "own"),
     });
     expect(await inUse()).toEqual(["own"]);
-    expect((await biometrics(["doctor"])).out).toContain("model_pack: own\n");
     expect(await models("use", "shipped")).toMatchObject({ code: 0 });
     expect(await inUse()).toEqual(["shipped"]);
   });
@@ -330,8 +333,7 @@ describe("use", () => {
     await copyFile(join(dirname(MAIN), "models", "fr_detect.onnx"), join(added, "own", "fr_detect.onnx"));
     await models("use", "own");
     await rm(join(added, "own"), { recursive: true });
-    const photos = await makePhotos();
-    const { code, err } = await biometrics(["check-liveness", photos.womanA]);
+    const { code, err } = await biometrics(["check-liveness", await selfie()]);
     expect(code).toBe(1);
     expect(err).toMatch(/There is no model pack.*models use shipped/s);
     expect(await models("use", "shipped")).toMatchObject({ code: 0 });

@@ -3,7 +3,7 @@ import { CheckError } from "../../../errors.ts";
 /** Cosines between the embeddings of two models mean nothing, and look as if they did. */
 export function otherModel(cause: string): CheckError {
   return new CheckError("setup", "The face gallery was made with another face model; its faces cannot be compared.", {
-    next: "Go back to the version of biometrics-mcp that enrolled the faces, or start an empty gallery (another BIOMETRICS_DATA_DIR or BIOMETRICS_GALLERY_URL) and enroll them again from photos.",
+    next: "Go back to the model pack, or the version of biometrics-mcp, that enrolled the faces, or start an empty gallery (another BIOMETRICS_DATA_DIR or BIOMETRICS_GALLERY_URL) and enroll them again from photos.",
     cause,
   });
 }

@@ -12,7 +12,8 @@ import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
-import { checkGallery, diagnose } from "./doctor.ts";
+import { checkAuditLog, checkGallery, diagnose } from "./doctor.ts";
+import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
 import {
   declare,
   givenOf,
@@ -39,6 +40,8 @@ const EXIT_HELP =
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** Standard error, for progress. */
+  readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** The source of the image named `-`. */
   readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
@@ -47,6 +50,32 @@ export interface Terminal {
   /** The configuration from the environment, overridden by flags. */
   readonly configure: (flags: Readonly<Record<string, string>>) => Config;
 }
+
+type ModelCommand = (
+  commands: typeof import("./models.ts"),
+  name: string,
+  config: Config,
+  signal: AbortSignal,
+) => ReturnType<typeof diagnose>;
+
+/** Loaded only when one of them is run. */
+const MODEL_COMMANDS: readonly (readonly [usage: string, description: string, work: ModelCommand])[] = [
+  [
+    "list",
+    "List the model packs that were added or can be, with licences, training data and figures. Fetches nothing.",
+    ({ listPacks }, _name, config) => listPacks(config),
+  ],
+  [
+    "add <pack>",
+    "Add a model pack: a name from the list, a folder with a pack.json, or the URL of a pack.json.",
+    ({ addPack }, pack, config, signal) => addPack(pack, config, signal),
+  ],
+  [
+    "use <name>",
+    "Use a model pack that was added, or shipped, the built-in one, from now on.",
+    ({ usePack }, name, config) => usePack(name, config),
+  ],
+];
 
 /** Runs one command line and returns its exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -86,6 +115,46 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .description("Check the gallery for damage without changing it.");
   withSettings(gallery.option("--json", "print only the structured result")).action(async () => {
     exitCode = await withApp(gallery, terminal, async (_app, config) => report(gallery, await checkGallery(config)));
+  });
+  const models = program.command("models").description("Choose the networks of the checks on this machine.");
+  for (const [usage, description, work] of MODEL_COMMANDS) {
+    const command = models.command(usage).description(description);
+    withSettings(command.option("--json", "print only the structured result")).action(async () => {
+      const [name = ""]: readonly string[] = command.processedArgs;
+      exitCode = await withApp(command, terminal, async (_app, config) =>
+        report(command, await work(await import("./models.ts"), name, config, terminal.signal)),
+      );
+    });
+  }
+  const evaluation = declareEvaluate(program);
+  withSettings(evaluation, isReadingAnywhere).action(async () => {
+    const flags = evaluation.opts<EvaluateFlags>();
+    let folder = "";
+    const work = async (app: App, config: Config) => {
+      if (flags.purge) await purge(config, terminal);
+      else await runEvaluation({ app, config, folder, flags }, terminal);
+      return EXIT.approved;
+    };
+    exitCode = await withApp(evaluation, terminal, work, () => {
+      if (flags.purge) return [];
+      folder = folderOf(evaluation.args[0]);
+      return [folder]; // what lies outside of it is not read, by a link say
+    });
+  });
+  const audit = program
+    .command("audit")
+    .description("Check the audit log of decisions.")
+    .command("verify")
+    .description("Report lines that were changed, removed, added or moved, and print the hash of the last line.")
+    .argument("[file]", "the audit log (the file that BIOMETRICS_AUDIT_LOG names)")
+    .option("--head <hash>", "a hash that an earlier run printed: its line must still be there", toHash)
+    .option("--json", "print only the structured result");
+  withSettings(audit).action(async () => {
+    exitCode = await withApp(audit, terminal, async (_app, { auditLog }) => {
+      const [file = auditLog] = audit.processedArgs as readonly (string | undefined)[];
+      if (file === undefined) throw new CheckError("invalid_input", "No audit log was named.", { next: NAME_LOG });
+      return report(audit, await checkAuditLog(file, audit.opts<{ head?: string }>().head));
+    });
   });
   const server = program
     .command("serve")
@@ -239,4 +308,11 @@ function toPort(text: string): number {
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new InvalidArgumentError("A port is a number from 0 to 65535.");
   return port;
+}
+
+const NAME_LOG = "Pass the path of the file, or set BIOMETRICS_AUDIT_LOG.";
+
+function toHash(text: string): string {
+  if (!/^[\da-f]{64}$/i.test(text)) throw new InvalidArgumentError("A hash is 64 hexadecimal digits.");
+  return text.toLowerCase();
 }

@@ -137,7 +137,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
       auto_refill_threshold: "100.00",
     });
     expect(empty.text).toMatch(
-      /\$0\.00\. It refills itself by \$500\.00 when it falls to \$100\.00\.\nNext:\n.*top_up/,
+      /\$0\.00\. It refills automatically by \$500\.00 when it falls to \$100\.00\.\nNext:\n.*top_up/,
     );
 
     const link = await server.call("top_up", { amount_in_dollars: 50 });
@@ -145,7 +145,9 @@ describe.each(ERAS)("accounts, $era", (era) => {
     expect(link.structuredContent).toMatchObject({ provider: "didit", amount_in_dollars: 50 });
     expect(checkout_url).toBe(`https://checkout.stripe.com/c/pay/${checkout_id}#fidkdWxOYHw`);
     expect(link.text).toContain(String(checkout_url));
-    expect(link.text).toMatch(/Nothing has been charged yet\.\nNext:\n(.*\n)*.*get_balance/);
+    expect(link.text).toMatch(
+      /Nothing has been charged yet; get_balance shows when it has\.\nNext:\n(.*\n)*.*get_balance/,
+    );
     expect(link.text).not.toMatch(/paid\.|was charged|successful/);
 
     const before = api.received.length;

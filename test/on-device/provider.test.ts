@@ -81,7 +81,7 @@ describe("liveness", () => {
       vendor_data: "user-1",
       metadata: null,
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
-      on_device: expect.objectContaining({ threshold: 30, models: expect.arrayContaining(["fr_liveness afa783b7"]) }),
+      on_device: expect.objectContaining({ threshold: 30, models: expect.arrayContaining(["fr_liveness 49b5df66"]) }),
     });
   });
 });

@@ -73,7 +73,7 @@ describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
     const client = await connect(server);
     expect(client.instructions()).toContain("Paths are on the machine that runs this server");
     const { text, everything } = await client.call("check_liveness", { image_path: "/home/of/the/client/me.jpg" });
-    expect(text).toMatch(/^Error \[path_refused\]: .*\nNext: The path must be on the machine that runs this server/);
+    expect(text).toMatch(/^Error \[path_refused\]: .*\nNext: The file must be on the machine that runs this server/);
     expect(everything).not.toContain("/home/of/the/client");
   });
 
@@ -143,6 +143,19 @@ test("a call over the bound is refused at once; a place that becomes free is use
 });
 
 describe("who may come in", () => {
+  test("/healthz needs no token, and says nothing but that the server is there", async () => {
+    const stranger = { authorization: undefined, host: "10.0.0.7:80", origin: "https://probe.example" };
+    for (const [method, status] of Object.entries({ GET: 200, HEAD: 200, POST: 405 })) {
+      const answer = await raw(server, { method, path: "/healthz", headers: stranger });
+      expect(answer).toMatchObject({ status, text: "" });
+      expect(Object.keys(answer.headers).sort()).toEqual(["cache-control", "connection", "content-length", "date"]);
+    }
+    for (const path of ["/healthz/", "/healthz/mcp", "/Healthz", "//healthz"]) {
+      const headers = { authorization: undefined };
+      expect(await raw(server, { method: "GET", path, headers })).toMatchObject({ status: 404 });
+    }
+  });
+
   test.each([
     ["no token", undefined, undefined],
     ["another token", `Bearer ${"x".repeat(43)}`, "invalid_token"],
@@ -191,7 +204,7 @@ describe("who may come in", () => {
   test.each([{}, { chunked: true as const }])("a body over 1 MB is 413, %j", async (how) => {
     const body = JSON.stringify({ ...INITIALIZE, padding: "x".repeat(2 ** 20) });
     const { status, text } = await raw(server, { body, ...how });
-    expect({ status, text }).toEqual({ status: 413, text: expect.stringContaining("give paths, not images") });
+    expect({ status, text }).toEqual({ status: 413, text: expect.stringContaining("pass paths, not images") });
   });
 
   test("a body that is announced as too large is refused before it comes", async () => {

@@ -57,7 +57,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
     const args = { user_image_path: photos.womanB, reference_image_path: photos.group };
     const { structuredContent, text } = await server.call("match_faces", args);
     expect(structuredContent).toMatchObject({ outcome: "review", warnings: [{ tag: "OTHER_FACES_MATCHED" }] });
-    expect(text).toMatch(/most alike are the faces at \[[\d,]+\] in user_image and \[[\d,]+\] in reference_image/);
+    expect(text).toMatch(/most similar are the faces at \[[\d,]+\] in user_image and \[[\d,]+\] in reference_image/);
     const main = await server.call("match_faces", { ...args, compare_all: false });
     expect(main.structuredContent).toMatchObject({ outcome: "declined" });
     const enrolled = await server.call("enroll_face", { image_path: photos.womanB, label: "Ann" });
@@ -280,5 +280,5 @@ test.each(ERAS)("verify_person without a gallery that works makes its other step
   });
   expect(answer.text).toContain("The search failed [setup] and decided nothing");
   const saved = await server.call("verify_person", { ...args, save: true });
-  expect(saved.text).toMatch(/^Error \[unsupported\]: A check on the device keeps nothing/);
+  expect(saved.text).toMatch(/^Error \[unsupported\]: Checks on the device keep nothing/);
 });

@@ -38,8 +38,8 @@ for (const [name, ...args] of BENCHES) {
 }
 const [busyAfter = 0] = loadavg();
 const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
-rmSync(folder, { recursive: true });
 write(lines.map((line): Finding => JSON.parse(line)));
+rmSync(folder, { recursive: true });
 if (failed.length > 0) {
   console.log(`\nNot measured, or missed its own limit: ${failed.join(", ")}`);
   process.exitCode = 1;
@@ -78,4 +78,6 @@ function fileOf(title: string): string {
     .replace(/-$/, "")}.svg`;
 }
 
-const markdown = (rows: readonly (readonly string[])[]) => rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
+function markdown(rows: readonly (readonly string[])[]): string {
+  return rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
+}

@@ -77,8 +77,9 @@ try {
       row("peak memory after all that", peaks, "MB", "at most 0.75"),
       row(`spawn to tools/list, median of ${STARTS}`, starts, "ms", "at most 0.73"),
     ],
-    ["", "biometrics-mcp", "@didit-protocol/mcp-server 4.0.0", "ratio", "wanted"],
-    "Ours resolves the path in a thread of its own, where a drive that hangs stops nothing else, and checks the file before it is sent.",
+    ["", "biometrics-mcp", "@didit-protocol/mcp-server 4.0.0", "ratio", "goal"],
+    "Ours resolves the path in a thread of its own, where a drive that hangs stops nothing else, and checks the file before it is sent. " +
+      "The ratio of a single check varies most: from 0.87 to 1.08 in ten runs on a busy machine.",
   );
   for (const [at, name] of ["biometrics-mcp", "@didit-protocol/mcp-server"].entries()) {
     bar("From spawn to the list of tools", name, starts[at] ?? Number.NaN, "ms");

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { platform } from "node:os";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -122,13 +123,17 @@ describe.skipIf(platform() === "win32")("whatever it is stuck in", () => {
       stdio: ["ignore", "pipe", "ignore", "pipe"],
     });
     onTestFinished(() => void shell.stdio[3]?.destroy());
-    const [told] = await once(shell.stdout ?? shell, "data");
-    const pid = Number(told);
+    const said: string[] = [];
+    shell.stdout?.on("data", (chunk: Buffer) => said.push(String(chunk)));
+    await expect.poll(() => said.join("")).toMatch(/^\d+\n/);
+    const pid = Number.parseInt(said.join(""), 10);
     onTestFinished(() => void (isRunning(pid) && process.kill(pid, "SIGKILL")));
-    await pause(500);
+    // It serves, and so knows its parent.
+    (shell.stdio[3] as Writable).write(`${INITIALIZE}\n`);
+    await expect.poll(() => said.join("")).toContain('"serverInfo"');
     expect(isRunning(pid)).toBe(true);
     shell.kill("SIGKILL");
-    await expect.poll(() => isRunning(pid), { timeout: 5000 }).toBe(false);
+    await expect.poll(() => isRunning(pid)).toBe(false);
   });
 });
 

@@ -42,7 +42,7 @@ export interface WorkerClient {
 }
 
 /**
- * Starts a worker at the first call, and a new one at the first call after it died. One worker has two cores for each
+ * Starts a worker, and a new one at the first call after it died. One worker has two cores for each
  * network, so that a call is soon answered; as long as calls stand in line there is one worker a core instead, which
  * answers more of them. Whoever came first is first.
  */
@@ -146,6 +146,9 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
     if (alone !== undefined) alone.isLeaving = true;
     for (let i = 0; i < count; i += 1) start(1);
   }
+
+  // It starts while the first image is read; the networks are not loaded before it is asked something.
+  start(THREADS).worker.unref();
 
   return {
     async call<N extends OperationName>(operation: N, input: Input<N>, signal: AbortSignal) {

@@ -1,16 +1,17 @@
 /**
  * The checks on the device as a host meets them: the built server over stdio, a JPEG of 1440x1080. Each figure stands
  * beside what the same networks take on tensors that are ready, in the same run: the rest is decoding, preparing, and
- * the ways between threads and processes.
+ * the ways between threads and processes. `BENCH_AGAINST` names the `dist` folder of another build, an earlier version
+ * say: the two are then measured in turn, and the ratios are to the other.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { availableParallelism, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import sharp from "sharp";
 import { readPack } from "../src/providers/on-device/choice.ts";
 import { type Network, networksOf, readingNetworks, shapeOf } from "../src/providers/on-device/models.ts";
@@ -21,6 +22,11 @@ import { median, table } from "./figures.ts";
 const DIST = new URL("../dist/", import.meta.url);
 const WARM_RUNS = 40;
 const COLD_RUNS = 5;
+/** As many as the server's worker has. */
+const THREADS = Math.min(2, availableParallelism());
+/** How many matches are made for the throughput, and how many at a time. */
+const MATCHES = 200;
+const AT_ONCE = 16;
 const CHECKS = ["check_liveness", "match_faces"] as const;
 
 const pack = await readPack(new URL("models/", DIST));
@@ -38,7 +44,7 @@ async function time(work: () => Promise<unknown>): Promise<number> {
 }
 
 function openNetworks() {
-  const runtime = openRuntime({ pack, wasm: new URL("ort-wasm-simd-threaded.wasm", DIST) });
+  const runtime = openRuntime({ pack, wasm: new URL("ort-wasm-simd-threaded.wasm", DIST), threads: THREADS });
   return async (networks: readonly Network[]) => {
     for (const network of networks) {
       const shape = shapeOf(network);
@@ -51,11 +57,12 @@ function openNetworks() {
 const COLD_NETWORKS = `
   const started = performance.now();
   const { readFile } = await import("node:fs/promises");
-  const ort = await import("onnxruntime-web/wasm");
-  ort.env.wasm.numThreads = 1;
+  const ort = await import("onnxruntime-web");
+  ort.env.wasm.numThreads = ${THREADS};
   ort.env.wasm.wasmBinary = await readFile("dist/ort-wasm-simd-threaded.wasm");
   for (const [file, shape] of ${JSON.stringify(NETWORKS.check_liveness.map((it) => [it.file, shapeOf(it)]))}) {
-    const session = await ort.InferenceSession.create(await readFile("dist/models/" + file));
+    const model = await readFile("dist/models/" + file);
+    const session = await ort.InferenceSession.create(model, { graphOptimizationLevel: "disabled" });
     const input = new Float32Array(shape.reduce((size, side) => size * side));
     await session.run({ input: new ort.Tensor("float32", input, shape) });
   }
@@ -70,24 +77,24 @@ function coldNetworks(): number {
 }
 
 /** A server of its own in `folder`, ready for calls. */
-async function startServer(folder: string) {
-  const child = spawn(process.execPath, [fileURLToPath(new URL("main.js", DIST))], {
+async function startServer(folder: string, dist = DIST) {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("main.js", dist))], {
     cwd: folder,
     env: { PATH: process.env["PATH"], HOME: folder, BIOMETRICS_PROVIDER: "on-device", BIOMETRICS_IMAGE_DIRS: folder },
     stdio: ["pipe", "pipe", "inherit"],
   });
-  const lines = createInterface(child.stdout);
-  let id = 0;
+  const asked = new Map<number, (answer: { isError?: boolean }) => void>();
+  createInterface(child.stdout).on("line", (line) => {
+    const { id, result, error } = JSON.parse(line);
+    asked.get(id)?.(result ?? { isError: true, ...error });
+  });
   const send = (message: object) => child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
-  async function ask(method: string, params: object): Promise<{ isError?: boolean }> {
-    id += 1;
-    send({ id, method, params });
-    for (;;) {
-      const [line] = await once(lines, "line");
-      const answer = JSON.parse(line);
-      if (answer.id === id) return answer.result;
-    }
-  }
+  const ask = (method: string, params: object) =>
+    new Promise<{ isError?: boolean }>((resolve) => {
+      const id = asked.size;
+      asked.set(id, resolve);
+      send({ id, method, params });
+    });
   const clientInfo = { name: "bench", version: "1" };
   await ask("initialize", { protocolVersion: "2025-11-25", capabilities: {}, clientInfo });
   send({ method: "notifications/initialized" });
@@ -147,6 +154,60 @@ async function measure(folder: string): Promise<void> {
   ]);
 }
 
+/** The same calls to this build and another, in turn. */
+async function compare(folder: string, other: URL): Promise<void> {
+  const builds = [DIST, other].map((dist) => ({
+    dist,
+    first: [] as number[],
+    check_liveness: [] as number[],
+    match_faces: [] as number[],
+    matches: Number.NaN,
+    size: Number.NaN,
+  }));
+  for (let run = 0; run < COLD_RUNS; run += 1) {
+    for (const build of builds) {
+      const server = await startServer(folder, build.dist);
+      build.first.push(await time(() => server.call("check_liveness")));
+      await server.close();
+    }
+  }
+  const servers = await Promise.all(
+    builds.map(async (build) => ({ build, ...(await startServer(folder, build.dist)) })),
+  );
+  for (let run = -5; run < 100; run += 1) {
+    for (const { build, call } of servers) {
+      for (const check of CHECKS) {
+        const took = await time(() => call(check));
+        if (run >= 0) build[check].push(took);
+      }
+    }
+  }
+  for (const { build, size, close } of servers) {
+    build.size = size();
+    await close();
+  }
+  for (const build of builds) {
+    const server = await startServer(folder, build.dist);
+    let left = MATCHES;
+    const one = async () => {
+      while (left-- > 0) await server.call("match_faces");
+    };
+    build.matches = await time(() => Promise.all(Array.from({ length: AT_ONCE }, one)));
+    await server.close();
+  }
+  const [ours, theirs] = builds;
+  if (ours === undefined || theirs === undefined) return;
+  const row = (a: number, b: number, unit: string) =>
+    `${a.toFixed(0)} ${unit}; the other ${b.toFixed(0)} ${unit}; ratio ${(a / b).toFixed(2)}`;
+  table(`The same against ${fileURLToPath(other)}`, [
+    ["check_liveness", row(median(ours.check_liveness), median(theirs.check_liveness), "ms")],
+    ["match_faces", row(median(ours.match_faces), median(theirs.match_faces), "ms")],
+    ["check_liveness, first of a server", row(median(ours.first), median(theirs.first), "ms")],
+    [`${MATCHES} matches, ${AT_ONCE} at a time`, row(ours.matches, theirs.matches, "ms")],
+    ["memory after 210 checks", row(ours.size, theirs.size, "MiB")],
+  ]);
+}
+
 const folder = mkdtempSync(join(realpathSync(tmpdir()), "bench-"));
 await writeFile(
   join(folder, "photo.jpg"),
@@ -156,4 +217,6 @@ await writeFile(
     .toBuffer(),
 );
 await measure(folder);
+const other = process.env["BENCH_AGAINST"];
+if (other !== undefined) await compare(folder, pathToFileURL(`${resolve(other)}/`));
 rmSync(folder, { recursive: true, force: true });

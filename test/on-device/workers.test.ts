@@ -1,10 +1,13 @@
+import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { workerClient } from "../../src/providers/on-device/worker-client.ts";
-import { temporaryFolder } from "../support/clients.ts";
+import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
+import { makePhotos } from "../support/photos.ts";
 import { BUILT } from "./setting.ts";
 
 const CORES = availableParallelism();
@@ -82,3 +85,11 @@ test.skipIf(CORES < 2)(
     expect(told.map(({ by }) => by)).not.toContain(next?.by);
   },
 );
+
+test("a process with options of its own, as for its memory, has workers too", async () => {
+  const { womanA, womanB, dir } = await makePhotos();
+  const options = { cwd: dir, env: cleanEnvironment(temporaryFolder("home-"), { BIOMETRICS_PROVIDER: "on-device" }) };
+  const args = ["--max-old-space-size=1000", MAIN, "match-faces", womanA, womanB];
+  const { stdout } = await promisify(execFile)(process.execPath, args, options);
+  expect(stdout).toMatch(/^approved/);
+});

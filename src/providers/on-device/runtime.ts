@@ -98,7 +98,7 @@ interface LoadedOrt {
   levelOf(network: Network): "disabled" | "basic" | "all";
 }
 
-/** The native runtime where the user installed it beside this program; else WebAssembly, about three times slower. */
+/** The native runtime where the user installed it beside this program; else WebAssembly, two to three times slower. */
 async function loadOrt(wasm: URL, threads: number): Promise<LoadedOrt> {
   // A name that the compiler cannot see through: the package need not be there.
   const native: string = "onnxruntime-node";

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import { Worker, type WorkerOptions } from "node:worker_threads";
 import { CheckError } from "../../errors.ts";
 import { cancelled } from "./cancelled.ts";
 import type { Answer, Input, Job, OperationName, Output, WorkerData } from "./messages.ts";
@@ -42,7 +42,7 @@ export interface WorkerClient {
 }
 
 /**
- * Starts a worker at the first call, and a new one at the first call after it died. One worker has two cores for each
+ * Starts a worker, and a new one at the first call after it died. One worker has two cores for each
  * network, so that a call is soon answered; as long as calls stand in line there is one worker a core instead, which
  * answers more of them. Whoever came first is first.
  */
@@ -59,9 +59,7 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
     const workerData: WorkerData = { pack, threads };
     // Standard output belongs to the protocol: what the worker writes there goes nowhere, as nobody reads the stream
     // (and a listener on it would keep the process alive). Its standard error is that of the process.
-    // Experimental features that sharp uses are nothing that a user could act on.
-    const execArgv = [...process.execArgv, "--disable-warning=ExperimentalWarning"];
-    const worker = new Worker(file, { workerData, name: "face engine", stdout: true, execArgv });
+    const worker = startWorker(file, { workerData, name: "face engine", stdout: true });
     const member: Member = { worker, threads, running: new Map(), isLeaving: false };
     members.push(member);
     worker.on("message", (answer: Answer) => settle(member, answer));
@@ -149,6 +147,9 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
     for (let i = 0; i < count; i += 1) start(1);
   }
 
+  // It starts while the first image is read; the networks are not loaded before it is asked something.
+  start(THREADS).worker.unref();
+
   return {
     async call<N extends OperationName>(operation: N, input: Input<N>, signal: AbortSignal) {
       if (isClosed || signal.aborted) throw cancelled();
@@ -188,6 +189,17 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
       await Promise.all(closing.map(({ worker }) => worker.terminate()));
     },
   };
+}
+
+function startWorker(file: URL, options: WorkerOptions): Worker {
+  try {
+    // Experimental features that sharp uses are nothing that a user could act on.
+    return new Worker(file, { ...options, execArgv: [...process.execArgv, "--disable-warning=ExperimentalWarning"] });
+  } catch (error) {
+    // Options of the whole process, like --max-old-space-size, cannot be given to a worker again.
+    if ((error as NodeJS.ErrnoException).code !== "ERR_WORKER_INVALID_EXEC_ARGV") throw error;
+    return new Worker(file, options);
+  }
 }
 
 const isStopped = (job: Job) => Atomics.load(job.stop, 0) !== 0;

@@ -33,7 +33,13 @@ export async function held(): Promise<Held[]> {
     }
   }
   const found = await Promise.all([...files].map(([folder, used]) => describe(join(root, folder), used)));
-  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  // One version can lie in several folders; what is used of it may differ.
+  const once = new Map<string, Held>();
+  for (const it of found) {
+    const known = once.get(`${it.name}@${it.version}`)?.within ?? [];
+    once.set(`${it.name}@${it.version}`, { ...it, within: [...new Set([...known, ...it.within])].sort() });
+  }
+  return [...once.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 async function describe(folder: string, used: readonly string[]): Promise<Held> {

@@ -1,9 +1,9 @@
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build, type Plugin } from "esbuild";
-import { LISTING } from "../src/mcp/listing.ts";
-import { networksOf, parsePack, sha256Of } from "../src/providers/on-device/models.ts";
+import { parsePack } from "../src/providers/on-device/choice.ts";
+import { networksOf, sha256Of } from "../src/providers/on-device/models.ts";
+import { bundle } from "./bundle.ts";
 import { fuseRelu } from "./fuse.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -12,36 +12,7 @@ const dist = join(root, "dist");
 /** The runtime of the networks, and what starts it, also in each further thread. */
 const WASM = ["ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs"];
 
-/** The list of tools and prompts as data: making it would load every tool and schema at each start. */
-const listing: Plugin = {
-  name: "listing",
-  setup(it) {
-    it.onLoad({ filter: /src[\\/]mcp[\\/]listing\.ts$/ }, () => ({
-      contents: `export const LISTING = ${JSON.stringify(LISTING)}`,
-    }));
-  },
-};
-
-const { metafile } = await build({
-  absWorkingDir: root,
-  entryPoints: { main: "src/start.ts", worker: "src/providers/on-device/worker.ts" },
-  outdir: "dist",
-  bundle: true,
-  splitting: true, // what a call does not need is not loaded
-  format: "esm",
-  platform: "node",
-  target: "node20",
-  minify: true,
-  legalComments: "linked",
-  metafile: true,
-  plugins: [listing],
-  alias: { "@modelcontextprotocol/server/_shims": "./build/sdk-shims.ts" },
-  external: ["sharp", "sqlite-vec", "onnxruntime-node"],
-  // Bundled CommonJS (undici) asks for node: modules by require.
-  banner: {
-    js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
-  },
-});
+const { metafile } = await bundle();
 
 const main = join(dist, "main.js");
 await writeFile(main, `#!/usr/bin/env node\n${await readFile(main, "utf8")}`);

@@ -29,7 +29,8 @@ async function original(): Promise<Pack> {
   async function before<N extends Network>(network: N): Promise<N> {
     const file = join(MODELS, network.file);
     await copyFile(file, join(folder, network.file));
-    return { ...network, sha256: sha256Of(await readFile(file)), optimised: false };
+    const bytes = await readFile(file);
+    return { ...network, bytes: bytes.length, sha256: sha256Of(bytes), optimised: false };
   }
   const { pack } = BUILT;
   if (pack.landmarks.points === 5) throw new Error("the pack has no network of landmarks");

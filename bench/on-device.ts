@@ -6,7 +6,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -57,7 +57,7 @@ function openNetworks() {
 const COLD_NETWORKS = `
   const started = performance.now();
   const { readFile } = await import("node:fs/promises");
-  const ort = await import("onnxruntime-web");
+  const ort = await import(${JSON.stringify(import.meta.resolve("onnxruntime-web"))});
   ort.env.wasm.numThreads = ${THREADS};
   ort.env.wasm.wasmBinary = await readFile("dist/ort-wasm-simd-threaded.wasm");
   for (const [file, shape] of ${JSON.stringify(NETWORKS.check_liveness.map((it) => [it.file, shapeOf(it)]))}) {
@@ -68,8 +68,10 @@ const COLD_NETWORKS = `
   }
   console.log(performance.now() - started);`;
 
-function coldNetworks(): number {
-  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", COLD_NETWORKS], {
+function coldNetworks(folder: string): number {
+  const file = join(folder, "cold.mjs"); // further threads do not take a program from the command line
+  writeFileSync(file, COLD_NETWORKS);
+  const { stdout } = spawnSync(process.execPath, [file], {
     cwd: fileURLToPath(new URL("..", DIST)),
     encoding: "utf8",
   });
@@ -126,7 +128,7 @@ async function measure(folder: string): Promise<void> {
     const server = await startServer(folder);
     first.ours.push(await time(() => server.call("check_liveness")));
     await server.close();
-    first.bare.push(coldNetworks());
+    first.bare.push(coldNetworks(folder));
   }
   const server = await startServer(folder);
   const runNetworks = openNetworks();

@@ -87,7 +87,7 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
     for (const { reject } of lost) {
       reject(
         isClosed
-          ? new CheckError("cancelled", "The server is shutting down.")
+          ? new CheckError("cancelled", "The face engine is shutting down.")
           : new CheckError("internal", "The face engine stopped unexpectedly.", { cause }),
       );
     }

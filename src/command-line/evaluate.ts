@@ -135,11 +135,19 @@ export async function runEvaluation(
           "\n\n",
         ),
       );
+  } catch (thrown) {
+    throw signal.aborted ? interrupted(thrown) : thrown;
   } finally {
     progress.end();
     cache.close();
   }
 }
+
+const interrupted = (cause: unknown) =>
+  new CheckError("cancelled", "The evaluation was interrupted; what was measured is kept.", {
+    cause,
+    next: "Run the command again to continue where it stopped.",
+  });
 
 /** As decisions have them: the device approves nothing up to `possible`, others where the operator has no threshold. */
 function thresholdsOf({ thresholds }: Config, { name }: Provider) {

@@ -202,7 +202,7 @@ p{margin:4px 0 12px}.facts,.basis,.within,small,footer{color:var(--soft)}.facts 
 .tile,.charts figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;margin:0}
 .tile span,.tile small{display:block;font-size:14px}.tile strong{font-size:28px;font-weight:600;font-variant-numeric:tabular-nums}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr));gap:12px}
-.charts figure:first-child{grid-column:1/-1}.charts figcaption{font-weight:600}.charts svg{display:block;width:100%;height:auto}
+.charts figure:first-child{grid-column:1/-1;overflow-x:auto}.charts figure:first-child svg{min-width:700px}.charts figcaption{font-weight:600}.charts svg{display:block;width:100%;height:auto}
 .legend{margin:0;font-size:14px}.legend span{margin-right:16px}.legend span::before{content:"";display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:6px;background:currentColor}
 .legend .genuine{color:var(--genuine)}.legend .impostor{color:var(--impostor)}
 svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .axis{font-size:12.5px}.grid{stroke:var(--grid)}.guide{stroke:var(--line);stroke-dasharray:4 4}

@@ -126,11 +126,11 @@ test("a run that ends for want of credits, and one that is killed, go on where t
   const refused = didit.received.length - 5;
   didit.next();
   didit.always({ delayMs: 150 });
-  const killed = await run(place, ["evaluate", folder, "--yes"], env, (kill) => {
+  const killed = await run(place, ["evaluate", folder, "--yes"], env, (end) => {
     const look = setInterval(() => {
       if (didit.received.length < 5 + refused + 6) return;
       clearInterval(look);
-      kill();
+      end("SIGKILL");
     }, 5);
   });
   expect(killed.code).toBeNull();
@@ -141,6 +141,23 @@ test("a run that ends for want of credits, and one that is killed, go on where t
   const sent = didit.received.filter(({ path }) => path.startsWith("/v3/face") || path.startsWith("/v3/passive"));
   expect(sent.length - refused).toBeLessThanOrEqual(CALLS + 4 + 4);
   expect(await evaluate()).toMatchObject({ code: 0 });
+});
+
+test.skipIf(process.platform === "win32")("Ctrl-C ends a run, which says that it can go on", async () => {
+  const { folder, place, env, evaluate } = await newSetting();
+  didit.always({ delayMs: 150 });
+  const onStart = (end: (signal: NodeJS.Signals) => void) => {
+    const look = setInterval(() => {
+      if (didit.received.length < 6) return;
+      clearInterval(look);
+      end("SIGINT");
+    }, 5);
+  };
+  const stopped = await run(place, ["evaluate", folder, "--yes"], env, onStart);
+  expect(stopped).toMatchObject({ code: 130, out: "", err: expect.stringContaining("continue where it stopped") });
+  didit.always(undefined);
+  expect(await evaluate("--yes")).toMatchObject({ code: 0 });
+  expect(didit.received.length).toBeLessThanOrEqual(CALLS + 4);
 });
 
 test("what cannot be scored is left out, with the reason, and never a score of 0", async () => {

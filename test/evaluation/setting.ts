@@ -60,18 +60,18 @@ export function newPlace(): Place {
   return { home, data: join(home, "data") };
 }
 
-/** The real program; `onStart` is given what kills it. */
+/** The real program; `onStart` is given what ends it. */
 export async function run(
   { home }: Place,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
-  onStart: (kill: () => void) => void = () => {},
+  onStart: (end: (signal: NodeJS.Signals) => void) => void = () => {},
 ): Promise<Finished> {
   const child = spawn(process.execPath, [MAIN, ...args], { cwd: home, env: cleanEnvironment(home, env) });
   const [out, err]: [string[], string[]] = [[], []];
   child.stdout.on("data", (chunk: Buffer) => out.push(chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => err.push(chunk.toString()));
-  onStart(() => child.kill("SIGKILL"));
+  onStart((signal) => child.kill(signal));
   const [code] = (await once(child, "close")) as [number | null];
   return { code, out: out.join(""), err: err.join("") };
 }

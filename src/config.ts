@@ -5,6 +5,9 @@ import envPaths from "env-paths";
 import * as z from "zod";
 import { CheckError } from "./errors.ts";
 
+/** Who makes the checks on photos; `auto` chooses one of the others. */
+export const PROVIDER_CHOICES = ["auto", "didit", "on-device"] as const;
+
 /** Everything that an operator can set, in the order of `--help`. */
 export const SETTINGS = {
   BIOMETRICS_PROVIDER: "auto (Didit if there is a key, otherwise on the device), didit or on-device",
@@ -15,9 +18,9 @@ export const SETTINGS = {
   LINKFACE_API_ID: "API id of your Linkface application",
   LINKFACE_API_SECRET: "API secret of your Linkface application",
   LINKFACE_API_BASE_URL: "Linkface's API (https://cloudapi.linkface.cn)",
-  BIOMETRICS_LIVENESS_THRESHOLD: "your own liveness threshold, 0 to 100: nothing at or below it is approved (30)",
-  BIOMETRICS_MATCH_THRESHOLD:
-    "your own match threshold, 0 to 100: nothing at or below it is approved (30; 70 or below results in review)",
+  BIOMETRICS_LIVENESS_THRESHOLD:
+    "your own liveness threshold, 0 to 100: nothing at or below it is approved (the provider's)",
+  BIOMETRICS_MATCH_THRESHOLD: "your own match threshold, 0 to 100: nothing at or below it is approved (the provider's)",
   BIOMETRICS_IMAGE_DIRS: `folders that may be read, separated by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
   BIOMETRICS_DATA_DIR: "folder for the gallery and credentials (the platform's data folder)",
   BIOMETRICS_AUDIT_LOG: "file to which every decision is appended before it is given (none)",
@@ -46,7 +49,7 @@ export interface Proxy {
 }
 
 export interface Config {
-  readonly provider: "auto" | "didit" | "on-device";
+  readonly provider: (typeof PROVIDER_CHOICES)[number];
   readonly didit: {
     readonly apiKey: string | undefined;
     readonly baseUrl: string;
@@ -180,7 +183,7 @@ const threshold = z
 
 const settingsSchema = z.object({
   BIOMETRICS_PROVIDER: z
-    .enum(["auto", "didit", "on-device"], { error: "must be auto, didit or on-device" })
+    .enum(PROVIDER_CHOICES, { error: `must be one of ${PROVIDER_CHOICES.join(", ")}` })
     .default("auto"),
   DIDIT_API_KEY: credential,
   DIDIT_API_BASE_URL: baseUrl.transform(withoutVersion).default("https://verification.didit.me"),

@@ -5,7 +5,7 @@ import { getMcpConfigForManifest, MANIFEST_SCHEMAS } from "@anthropic-ai/mcpb";
 import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import * as z from "zod";
-import { SECRET_SETTINGS, SETTINGS, type Setting } from "../src/config.ts";
+import { PROVIDER_CHOICES, SECRET_SETTINGS, SETTINGS, type Setting } from "../src/config.ts";
 import { PROMPTS } from "../src/mcp/prompts.ts";
 import { connectTo } from "./package/connect.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "./support/clients.ts";
@@ -131,6 +131,7 @@ test("the marketplace for Claude Code offers the skill, in the version of the pa
 test("the registration has every setting, and says which are secret", () => {
   const variables = npm.environmentVariables;
   expect(variables.map((variable) => variable.name).sort()).toEqual(Object.keys(SETTINGS).sort());
+  expect(variables.find(({ name }) => name === "BIOMETRICS_PROVIDER")?.choices).toEqual(PROVIDER_CHOICES);
   expect(variables.filter(({ isSecret }) => isSecret).map((variable) => variable.name)).toEqual(
     Object.keys(SETTINGS).filter((setting) => SECRET_SETTINGS.includes(setting as Setting)),
   );

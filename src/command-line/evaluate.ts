@@ -5,7 +5,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { App } from "../app.ts";
 import type { Config } from "../config.ts";
 import { CheckError, errnoOf } from "../errors.ts";
-import { type Provider, SIMILARITY } from "../providers/provider.ts";
+import { DEFAULT_THRESHOLDS, type Provider, SIMILARITY } from "../providers/provider.ts";
 import { saveSettings, settingsFileOf } from "../storage/settings.ts";
 import { openProgress } from "./progress.ts";
 
@@ -25,8 +25,6 @@ interface Place {
   readonly signal: AbortSignal;
 }
 
-/** What both providers decline at or below where nobody says otherwise. */
-const DEFAULT_THRESHOLD = 30;
 const THUMBNAIL_SIDE = 200;
 const SAMPLE = 250;
 
@@ -151,12 +149,12 @@ const interrupted = (cause: unknown) =>
 
 /** As decisions have them: the device approves nothing up to `possible`, others where the operator has no threshold. */
 function thresholdsOf({ thresholds }: Config, { name }: Provider) {
-  const match = thresholds.match ?? DEFAULT_THRESHOLD;
+  const match = thresholds.match ?? DEFAULT_THRESHOLDS.match;
   const isReviewed = name === "on-device" || thresholds.match === undefined;
   return {
     match,
     approval: isReviewed ? Math.max(match, SIMILARITY.possible) : match,
-    liveness: thresholds.liveness ?? DEFAULT_THRESHOLD,
+    liveness: thresholds.liveness ?? DEFAULT_THRESHOLDS.liveness,
   };
 }
 

@@ -5,19 +5,10 @@ import { CheckError, type FailureCode } from "../errors.ts";
 import type { Image, ImageLimits } from "../image.ts";
 import { can, type Provider, type Template, type Templates } from "../providers/provider.ts";
 import type { Cache } from "./cache.ts";
-import type { Group, ImageFolder } from "./folder.ts";
+import type { ImageFolder } from "./folder.ts";
+import { type LivenessEvaluation, livenessOf } from "./liveness.ts";
+import { compareAll, filesOf, type MatchEvaluation, type Photo } from "./match.ts";
 import { drawPlaces, type Pair, pairsOf } from "./pairs.ts";
-import {
-  type Comparison,
-  compare,
-  type Estimate,
-  type OperatingPoint,
-  proportion,
-  resample,
-  Tally,
-  thresholdForFar,
-  thresholdForRejects,
-} from "./statistics.ts";
 
 /** What is sent, and may cost, before anything is. */
 export interface Plan {
@@ -46,49 +37,6 @@ export interface Setting {
   readonly signal: AbortSignal;
 }
 
-/** A score with the photographs that it is of; paths from the folder on. */
-export interface Case {
-  readonly score: number;
-  readonly files: readonly string[];
-}
-
-export interface MatchEvaluation {
-  readonly persons: number;
-  readonly images: number;
-  readonly comparison: Comparison;
-  /** The threshold in force, and what it takes to be approved. */
-  readonly inForce: OperatingPoint;
-  readonly approval: OperatingPoint;
-  /** null: too few pairs of two persons. */
-  readonly suggested: (OperatingPoint & { readonly far: number }) | null;
-  /** Pairs of two persons that are the most alike, and pairs of one that are the least. */
-  readonly falseMatches: readonly Case[];
-  readonly falseNonMatches: readonly Case[];
-}
-
-export interface LivenessEvaluation {
-  readonly live: number;
-  readonly attacks: number;
-  readonly comparison: Comparison;
-  readonly inForce: LivenessPoint;
-  /** null: too few live images. */
-  readonly suggested: LivenessPoint | null;
-  /** Attacks that look the most alive, and live people who look the least so. */
-  readonly passedAttacks: readonly Case[];
-  readonly refusedLive: readonly Case[];
-}
-
-/** ISO/IEC 30107-3: APCER is that of the kind of attack that passes most often; ACER is the mean of both. */
-export interface LivenessPoint {
-  /** 0..100. */
-  readonly threshold: number;
-  readonly apcer: Estimate & { readonly attack: string };
-  readonly bpcer: Estimate;
-  /** 0..1. */
-  readonly acer: number;
-  readonly byAttack: readonly (Estimate & { readonly attack: string; readonly images: number })[];
-}
-
 export interface Evaluation {
   readonly provider: string;
   readonly match: MatchEvaluation | null;
@@ -97,13 +45,6 @@ export interface Evaluation {
   readonly leftOut: readonly { readonly why: string; readonly files: readonly string[] }[];
 }
 
-/** A FAR at which the threshold is suggested, where there are enough pairs to tell; else the next. */
-const WANTED_FARS = [0.001, 0.01] as const;
-/** Of live people at most this share is refused at the suggested threshold. */
-const WANTED_BPCER = 0.1;
-/** As many as the rule of three asks for. */
-const LEAST_LIVE = 30;
-const SHOWN_CASES = 12;
 /** Calls that a provider bills, at one time: its limits are per minute. */
 const BILLED_AT_ONCE = 4;
 /** Waits for a provider that asks to wait, in all, for one call. */
@@ -137,13 +78,6 @@ export async function evaluate(setting: Setting): Promise<Evaluation> {
     });
   }
   return { provider: provider.name, match, liveness, leftOut: run.leftOut() };
-}
-
-/** A photograph that was read. */
-interface Photo {
-  readonly file: string;
-  readonly hash: string;
-  readonly person: number;
 }
 
 type Run = ReturnType<typeof openRun>;
@@ -286,9 +220,9 @@ async function measureByTemplates(run: Run, setting: Setting, found: ImageFolder
       onProgress("pairs", total, total);
     },
     run,
-    setting,
+    setting.thresholds,
   );
-  return [match, livenessOf(found, scores, run, setting)] as const;
+  return [match, livenessOf(found, scores, run, setting.thresholds.liveness)] as const;
 }
 
 /** A sample of pairs and of images, each of which is a call; the calls that are known from earlier are not made again. */
@@ -357,13 +291,11 @@ async function measureByCalls(run: Run, setting: Setting, found: ImageFolder) {
         step();
       }),
     run,
-    setting,
+    setting.thresholds,
   );
-  return [match, livenessOf(found, scores, run, setting)] as const;
+  return [match, livenessOf(found, scores, run, setting.thresholds.liveness)] as const;
 }
 
-const filesOf = (places: readonly number[], photos: readonly Photo[]) =>
-  places.map((place) => photos[place]?.file ?? "");
 const keyOf = (pair: Pair, photos: readonly Photo[]) => pair.map((place) => photos[place]?.hash ?? "").join(" ");
 
 const livenessWork = ({ live, attacks }: ImageFolder) =>
@@ -398,130 +330,4 @@ function endsOf(persons: readonly number[]): number[] {
     ends[place] = persons[place] === persons[place + 1] ? (ends[place + 1] ?? 0) : place + 1;
   }
   return ends;
-}
-
-type TallyPair = (kind: "genuine" | "impostor", pair: Pair, score: number) => void;
-
-async function compareAll(
-  photos: readonly Photo[],
-  scoreThem: (tally: TallyPair) => Promise<void>,
-  run: Run,
-  { thresholds }: Setting,
-): Promise<MatchEvaluation | null> {
-  const persons = new Map([...new Set(photos.map(({ person }) => person))].map((person, unit) => [person, unit]));
-  const units = photos.map(({ person }) => persons.get(person) ?? 0);
-  const drawn = resample(persons.size);
-  const tallies = { genuine: new Tally(drawn), impostor: new Tally(drawn) };
-  const alike = worst((score) => score);
-  const unlike = worst((score) => -score);
-  await scoreThem((kind, [one, other], score) => {
-    const [unit, otherUnit] = [units[one] ?? 0, units[other] ?? 0];
-    tallies[kind].add(score, unit, kind === "genuine" ? undefined : otherUnit);
-    (kind === "genuine" ? unlike : alike).see(score, one, other);
-  });
-  const comparison = compare(tallies.genuine, tallies.impostor);
-  if (comparison === undefined) return null;
-  const [far] = WANTED_FARS.filter((rate) => comparison.impostor >= 3 / rate);
-  const shown = (cases: readonly Sighting[]) =>
-    cases.map(({ score, places }) => ({ score, files: filesOf(places, photos).map(run.shown) }));
-  return {
-    persons: persons.size,
-    images: photos.length,
-    comparison,
-    inForce: comparison.pointAt(thresholds.match),
-    approval: comparison.pointAt(thresholds.approval),
-    suggested:
-      far === undefined
-        ? null
-        : { far, ...comparison.pointAt(settable(thresholdForFar(comparison.curve, far), Math.ceil)) },
-    falseMatches: shown(alike.cases()),
-    falseNonMatches: shown(unlike.cases()),
-  };
-}
-
-/** A share is not taken for a threshold: between 0 and 1 none can be set. */
-const settable = (threshold: number, round: (it: number) => number) => (threshold < 1 ? round(threshold) : threshold);
-
-function livenessOf(
-  { live, attacks }: ImageFolder,
-  scores: ReadonlyMap<string, number>,
-  run: Run,
-  { thresholds }: Setting,
-): LivenessEvaluation | null {
-  const scored = ({ name, files }: Group) => ({
-    name,
-    cases: files.flatMap((file) => {
-      const score = scores.get(file);
-      return score === undefined ? [] : [{ score, files: [run.shown(file)] }];
-    }),
-  });
-  const alive = scored({ name: "live", files: live }).cases;
-  const kinds = attacks.map(scored).filter(({ cases }) => cases.length > 0);
-  const all = kinds.flatMap(({ cases }) => cases);
-  const tallyOf = (cases: readonly Case[], seed: number) => {
-    const tally = new Tally(resample(cases.length, seed));
-    for (const [unit, { score }] of cases.entries()) tally.add(score, unit);
-    return tally;
-  };
-  const comparison = compare(tallyOf(alive, 2), tallyOf(all, 3));
-  if (comparison === undefined) return null;
-
-  function pointAt(threshold: number): LivenessPoint {
-    const passing = (cases: readonly Case[]) => cases.filter(({ score }) => score > threshold).length;
-    const byAttack = kinds.map(({ name, cases }) => ({
-      attack: name,
-      images: cases.length,
-      ...proportion(passing(cases), cases.length),
-    }));
-    const apcer = byAttack.reduce((one, other) => (other.value > one.value ? other : one));
-    const bpcer = proportion(alive.length - passing(alive), alive.length);
-    return { threshold, apcer, bpcer, acer: (apcer.value + bpcer.value) / 2, byAttack };
-  }
-  const highest = alive.length < LEAST_LIVE ? null : thresholdForRejects(comparison.curve, WANTED_BPCER);
-  const byScore = (sign: number) => (a: Case, b: Case) => sign * (a.score - b.score);
-  return {
-    live: alive.length,
-    attacks: all.length,
-    comparison,
-    inForce: pointAt(thresholds.liveness),
-    suggested: highest === null ? null : pointAt(settable(highest, Math.floor)),
-    passedAttacks: all.toSorted(byScore(-1)).slice(0, SHOWN_CASES),
-    refusedLive: alive.toSorted(byScore(1)).slice(0, SHOWN_CASES),
-  };
-}
-
-interface Sighting {
-  readonly score: number;
-  readonly places: readonly number[];
-}
-
-/** Of many pairs the worst, each photograph at most once: one that is filed wrong would fill the list. */
-function worst(badness: (score: number) => number) {
-  const enough = SHOWN_CASES * 20;
-  let seen: Sighting[] = [];
-  let least = Number.NEGATIVE_INFINITY;
-  return {
-    see(score: number, ...places: readonly number[]) {
-      if (badness(score) <= least) return;
-      seen.push({ score, places });
-      if (seen.length >= 2 * enough) prune();
-    },
-    cases(): readonly Sighting[] {
-      prune();
-      const used = new Set<number>();
-      const cases = seen.filter(({ places }) => {
-        if (places.some((place) => used.has(place))) return false;
-        for (const place of places) used.add(place);
-        return true;
-      });
-      return cases.slice(0, SHOWN_CASES);
-    },
-  };
-
-  function prune(): void {
-    seen.sort((a, b) => badness(b.score) - badness(a.score) || (a.places[0] ?? 0) - (b.places[0] ?? 0));
-    seen = seen.slice(0, enough);
-    const last = seen.at(-1);
-    if (seen.length === enough && last !== undefined) least = badness(last.score);
-  }
 }

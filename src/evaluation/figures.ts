@@ -1,5 +1,7 @@
 import { plain } from "../untrusted.ts";
-import type { Evaluation, LivenessEvaluation, LivenessPoint, MatchEvaluation } from "./evaluate.ts";
+import type { Evaluation } from "./evaluate.ts";
+import type { LivenessEvaluation, LivenessPoint } from "./liveness.ts";
+import type { MatchEvaluation } from "./match.ts";
 import { type Comparison, type Estimate, type Interval, neededFor, type OperatingPoint } from "./statistics.ts";
 
 // The figures of an evaluation in words: for the terminal, for the page, for a script.

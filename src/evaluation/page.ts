@@ -1,7 +1,10 @@
 import { plain } from "../untrusted.ts";
+import type { Case } from "./cases.ts";
 import { type Dot, det, histogram, type Mark, type Names, roc } from "./charts.ts";
-import type { Case, Evaluation, LivenessEvaluation, MatchEvaluation } from "./evaluate.ts";
+import type { Evaluation } from "./evaluate.ts";
 import { counted, METHOD, PHOTOS_NOTE, percent, type Row, sectionsOf } from "./figures.ts";
+import type { LivenessEvaluation } from "./liveness.ts";
+import type { MatchEvaluation } from "./match.ts";
 import type { Comparison } from "./statistics.ts";
 
 /** Says whose page it is, so that no other file is overwritten. */

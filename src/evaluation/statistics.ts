@@ -274,3 +274,7 @@ const hull = (one: Interval, other: Interval): Interval => ({
   low: Math.min(one.low, other.low),
   high: Math.max(one.high, other.high),
 });
+
+/** A share is not taken for a threshold: between 0 and 1 none can be set. */
+export const settable = (threshold: number, round: (it: number) => number) =>
+  threshold < 1 ? round(threshold) : threshold;

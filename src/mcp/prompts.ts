@@ -104,7 +104,7 @@ const compareTwoPhotos = definePrompt({
       .string()
       .regex(/^(100|\d{1,2})(\.\d+)?$/, { error: "must be a number from 0 to 100" })
       .optional()
-      .describe("Declines at or below it, 0 to 100; default 30"),
+      .describe("Declines at or below it, 0 to 100"),
   },
   text: ({ user_image_path, reference_image_path, decline_threshold }) => [
     `Compare two photos with match_faces: user_image_path ${imageOf(user_image_path)}, ` +

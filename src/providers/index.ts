@@ -3,10 +3,10 @@ import { CheckError } from "../errors.ts";
 import { type Credentials, openCredentials } from "../storage/credentials.ts";
 import type { Account } from "./account.ts";
 import type { LivenessSelfie } from "./liveness-selfie.ts";
-import type { Provider, ProviderName } from "./provider.ts";
+import type { Provider } from "./provider.ts";
 
 export interface Chosen {
-  readonly name: ProviderName;
+  readonly name: Exclude<Config["provider"], "auto">;
   readonly reason: string;
   readonly apiKey: string | undefined;
 }
@@ -43,15 +43,18 @@ export function openProviders(config: Config): Providers {
     choose,
     async current() {
       const { name, apiKey } = await choose();
-      return name === "didit"
-        ? providers.get(`didit ${apiKey}`, () => openDidit(config, apiKey))
-        : providers.get(name, () => openOnDevice(config));
+      return providers.get(`${name} ${apiKey}`, () => OPEN[name](config, apiKey));
     },
     linkface: () => linkfaces.get("linkface", () => openLinkface(config)),
     account: () => accounts.get("didit", () => openAccount(config, credentials, keyOf)),
     close: async () => void (await Promise.all([providers.close(), linkfaces.close(), accounts.close()])),
   };
 }
+
+const OPEN = { didit: openDidit, "on-device": openOnDevice } satisfies Record<
+  Chosen["name"],
+  (config: Config, apiKey: string | undefined) => Promise<Provider>
+>;
 
 /** Opens each thing once. What failed to open is forgotten, so that it can be tried again. */
 function openings<T extends { close(): Promise<void> }>() {

@@ -41,6 +41,9 @@ export interface Report {
 /** Similarity 0..100: from `possible` on two faces may be one person's, from `strong` on they probably are (Didit's bands). */
 export const SIMILARITY = { possible: 70, strong: 90 } as const;
 
+/** What declines at or below it where nobody names a threshold: Didit's, and the scores of the device are fitted to them. */
+export const DEFAULT_THRESHOLDS = { liveness: 30, match: 30 } as const;
+
 export interface Match {
   readonly id: string | null;
   /** 0..100. */

@@ -1,4 +1,5 @@
 import { Decision, decide } from "../decision/decision.ts";
+import { DEFAULT_THRESHOLDS } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
@@ -12,7 +13,7 @@ export const checkLiveness = defineTool({
     "'review' means a person must look; never report it as approved.",
   input: {
     image_path: imagePath.describe("path of the selfie: JPEG, PNG, WebP or TIFF, up to 5 MB"),
-    decline_threshold: percent.optional().describe("declines at or below it; default 30"),
+    decline_threshold: percent.optional().describe(`declines at or below it; default ${DEFAULT_THRESHOLDS.liveness}`),
     rotate,
     save,
     vendor_data: vendorData,

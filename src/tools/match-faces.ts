@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { Decision, decide } from "../decision/decision.ts";
+import { DEFAULT_THRESHOLDS, SIMILARITY } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
@@ -12,7 +13,9 @@ export const matchFaces = defineTool({
   input: {
     user_image_path: imagePath.describe("path of the photo to check"),
     reference_image_path: imagePath.describe("path of the trusted photo"),
-    decline_threshold: percent.optional().describe("declines at or below it; default 30, review up to 70"),
+    decline_threshold: percent
+      .optional()
+      .describe(`declines at or below it; default ${DEFAULT_THRESHOLDS.match}, review up to ${SIMILARITY.possible}`),
     rotate,
     compare_all: z.boolean().optional().describe("on-device: compare all faces (default)"),
     save,

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { CHECKS, Decision, decide, fraudFirst, sumUp, type Thresholds } from "../decision/decision.ts";
 import { decideSearch } from "../decision/search.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
+import { DEFAULT_THRESHOLDS, SIMILARITY } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
@@ -35,8 +36,10 @@ export const verifyPerson = defineTool({
     selfie_path: imagePath.describe("path of the selfie"),
     reference_image_path: imagePath.optional().describe("path of a trusted photo; omit to skip the match"),
     search: z.boolean().default(true).describe("search for duplicates"),
-    liveness_threshold: percent.optional().describe("default 30"),
-    match_threshold: percent.optional().describe("default 30, review up to 70"),
+    liveness_threshold: percent.optional().describe(`default ${DEFAULT_THRESHOLDS.liveness}`),
+    match_threshold: percent
+      .optional()
+      .describe(`default ${DEFAULT_THRESHOLDS.match}, review up to ${SIMILARITY.possible}`),
     rotate,
     save,
     vendor_data: searchVendorData,

@@ -5,7 +5,13 @@ import { endOf } from "../../secret.ts";
 import { dollars, isSpent } from "../account.ts";
 import { httpClient, type ProxySettings } from "../http/client.ts";
 import type { FormPart } from "../http/form.ts";
-import type { CallOptions, CheckOptions, ProviderWith, SearchOptions } from "../provider.ts";
+import {
+  type CallOptions,
+  type CheckOptions,
+  DEFAULT_THRESHOLDS,
+  type ProviderWith,
+  type SearchOptions,
+} from "../provider.ts";
 import { LivenessAnswer, MatchAnswer, SearchAnswer, toReport, toSearchReport } from "./answers.ts";
 import { errorWith } from "./attempt.ts";
 import { BalanceAnswer } from "./billing.ts";
@@ -13,8 +19,6 @@ import { faceBlocklist } from "./blocklist.ts";
 import { DIDIT_REFUSALS, refuseKey } from "./refusals.ts";
 
 const BASE_URL = "https://verification.didit.me";
-/** What Didit declines at or below when it is told no threshold; for liveness and for the match. */
-const DEFAULT_THRESHOLD = 30;
 /** Didit's pages disagree about liveness (2026). */
 const PRICES = { matchFaces: [0.05, 0.05], checkLiveness: [0.05, 0.1] } as const;
 
@@ -80,7 +84,7 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
       const fields = { face_liveness_score_decline_threshold: options.declineThreshold };
       const { json, data } = await ask("/v3/passive-liveness/", { user_image: image }, fields, LivenessAnswer, options);
       return toReport(data.liveness, {
-        threshold: options.declineThreshold ?? DEFAULT_THRESHOLD,
+        threshold: options.declineThreshold ?? DEFAULT_THRESHOLDS.liveness,
         reference: data.request_id,
         raw: json,
       });
@@ -92,7 +96,7 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
       const fields = { face_match_score_decline_threshold: options.declineThreshold };
       const { json, data } = await ask("/v3/face-match/", images, fields, MatchAnswer, options);
       return toReport(data.face_match, {
-        threshold: options.declineThreshold ?? DEFAULT_THRESHOLD,
+        threshold: options.declineThreshold ?? DEFAULT_THRESHOLDS.match,
         reference: data.request_id,
         raw: json,
       });

@@ -6,6 +6,7 @@ import { about } from "../../warnings.ts";
 import {
   type CallOptions,
   type CheckOptions,
+  DEFAULT_THRESHOLDS,
   type Enrolment,
   type ProviderWith,
   type Report,
@@ -32,9 +33,6 @@ export interface OnDeviceOptions extends EngineOptions {
   /** Called at the first search or enrolment, with the name of the model whose embeddings the gallery is to hold. */
   readonly openGallery: (model: string) => Promise<Gallery>;
 }
-
-/** What declines at or below it when the caller names no threshold; the same as Didit's. */
-const DEFAULT_THRESHOLD = 30;
 
 type OnDevice = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace" | "enrollFace" | "listFaces" | "removeFace">;
 
@@ -69,7 +67,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
     },
 
     async checkLiveness(image: Image, options: CheckOptions) {
-      const { declineThreshold: threshold = DEFAULT_THRESHOLD, vendorData, signal, onStage } = options;
+      const { declineThreshold: threshold = DEFAULT_THRESHOLDS.liveness, vendorData, signal, onStage } = options;
       const reading = await read(image, options);
       const face = reading.main;
       onStage("comparing");
@@ -99,7 +97,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
     },
 
     async matchFaces(user: Image, reference: Image, options: CheckOptions) {
-      const { declineThreshold: threshold = DEFAULT_THRESHOLD, vendorData, signal, onStage } = options;
+      const { declineThreshold: threshold = DEFAULT_THRESHOLDS.match, vendorData, signal, onStage } = options;
       const { rotate = false, compareAll = true } = options;
       const [userReading, referenceReading] = await Promise.all([read(user, options), read(reference, options)]);
       onStage("comparing");

@@ -18,7 +18,7 @@ import {
 const FILE = "credentials.json";
 const LOCK = "credentials.lock";
 /** What a process that died while it wrote may have left behind: new contents, and the right to remove a lock. */
-const LEFT_BEHIND = /^credentials\.(json\.[0-9a-f]{16}\.tmp|lock\.\d+-\d+-\d+)$/;
+const LEFT_BEHIND = /^credentials\.(json\.[0-9a-f]{16}\.tmp|lock(\.\d+-\d+-\d+)+)$/;
 /** A few accounts take one or two KB. */
 const MAX_BYTES = 2 ** 20;
 /** A change takes milliseconds: a lock that stays the same for so long belongs to a process that is dead or stopped. */
@@ -147,7 +147,7 @@ export function openCredentials(
       const id = await idAt(lock);
       const now = performance.now();
       if (id !== seen.id) seen = { id, since: now };
-      else if (id !== undefined && now - seen.since > deadAfterMs) await release(id);
+      else if (id !== undefined && now - seen.since > deadAfterMs) await release(id, lock, now - seen.since);
       if (now - start > longestWaitMs) {
         throw new CheckError("unavailable", "Another process keeps the credentials in the data folder locked.", {
           next: `Ask the user to end other copies of this server and to remove ${shellQuoted(lock)}, then call again.`,
@@ -159,13 +159,18 @@ export function openCredentials(
 
   /**
    * Removes the lock with this id, and no other: of all who want to, the one that can create a file of that name does,
-   * so that nobody removes the lock that came after it.
+   * so that nobody removes the lock that came after it. Who dies in between leaves that file: it is removed in the same
+   * way by those who have waited for as long again.
    */
-  async function release(id: string): Promise<void> {
-    const right = `${lock}.${id}`;
-    if ((await create(right)) === undefined) return;
-    if ((await idAt(lock)) === id) await rm(lock, { force: true });
-    await rm(right, { force: true });
+  async function release(id: string, file = lock, waitedMs = 0): Promise<void> {
+    const right = `${file}.${id}`;
+    if ((await create(right)) !== undefined) {
+      if ((await idAt(file)) === id) await rm(file, { force: true });
+      return rm(right, { force: true });
+    }
+    const rest = waitedMs - deadAfterMs;
+    const left = rest > deadAfterMs ? await idAt(right) : undefined;
+    if (left !== undefined) await release(left, right, rest);
   }
 
   async function removeLeftovers(): Promise<void> {

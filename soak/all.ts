@@ -1,0 +1,60 @@
+/** Every part in turn, and its figures into SECURITY.md: `npm run soak`, with --seed N or --only NAME if need be. */
+import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import type { Scale, Tally } from "./part.ts";
+import { PARTS } from "./parts.ts";
+
+const SECURITY = resolve(import.meta.dirname, "../SECURITY.md");
+const [BEGIN, END] = ["<!-- soak -->", "<!-- /soak -->"];
+
+const { values } = parseArgs({ options: { seed: { type: "string" }, only: { type: "string" } } });
+const scale: Scale = {
+  seed: Number(values.seed ?? Math.floor(Math.random() * 2 ** 31)),
+  images: 100_000,
+  objects: 100_000,
+  raceMs: 10_000,
+  loadMs: 60_000,
+  copies: 8,
+  rounds: 200,
+};
+console.log(`seed ${scale.seed}`);
+
+const folder = mkdtempSync(join(realpathSync(tmpdir()), "biometrics-soak-"));
+process.env["TMPDIR"] = folder; // every temporary folder lies in one, which goes at the end
+process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
+
+const rows: string[] = [];
+let hasFaults = false;
+for (const part of PARTS.filter(({ name }) => name === (values.only ?? name))) {
+  const began = performance.now();
+  const tally = await part.run(scale);
+  const seconds = Math.round((performance.now() - began) / 1000);
+  console.log(`\n${part.name} (${seconds} s): ${tally.skipped ?? said(tally)}`);
+  for (const fault of tally.faults.slice(0, 20)) console.log(`  FAULT ${fault}`);
+  if (tally.faults.length > 0) hasFaults = true;
+  const held = tally.skipped === undefined ? String(tally.faults.length) : "not run";
+  rows.push(`| ${part.name} | ${part.invariant} | ${tally.skipped ?? said(tally)} | ${held} |`);
+}
+
+if (values.only === undefined) {
+  const made = [
+    `Of one run: seed ${scale.seed}, Node ${process.versions.node}, ${process.platform} ${process.arch}, ${cpus().length} cores.`,
+    "",
+    "| part | what must hold | what was counted | breaches |",
+    "|---|---|---|---|",
+    ...rows,
+  ].join("\n");
+  const page = readFileSync(SECURITY, "utf8");
+  const [before, after] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (before < 0 || after < before) throw new Error(`SECURITY.md has no place for the figures: ${BEGIN} and ${END}`);
+  writeFileSync(SECURITY, `${page.slice(0, before + BEGIN.length)}\n${made}\n${page.slice(after)}`);
+}
+process.exitCode = hasFaults ? 1 : 0;
+
+function said({ counts }: Tally): string {
+  return Object.entries(counts)
+    .map(([what, count]) => `${what}: ${count.toLocaleString("en")}`)
+    .join("; ");
+}

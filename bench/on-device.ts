@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { MODELS, type ModelName } from "../src/providers/on-device/models.ts";
+import { type Network, networksOf, readingNetworks, readPack, shapeOf } from "../src/providers/on-device/models.ts";
 import { openRuntime } from "../src/providers/on-device/runtime.ts";
 import { groupPhoto } from "../test/support/photos.ts";
 import { median, table } from "./figures.ts";
@@ -22,11 +22,13 @@ const WARM_RUNS = 40;
 const COLD_RUNS = 5;
 const CHECKS = ["check_liveness", "match_faces"] as const;
 
-const NETWORKS = {
-  check_liveness: ["detect", "landmark", "feature", "liveness"],
+const pack = await readPack(new URL("models/", DIST));
+
+const NETWORKS: Readonly<Record<(typeof CHECKS)[number], readonly Network[]>> = {
+  check_liveness: networksOf(pack),
   // Both faces, and the reference mirrored.
-  match_faces: ["detect", "landmark", "feature", "detect", "landmark", "feature", "feature"],
-} as const satisfies Record<(typeof CHECKS)[number], readonly ModelName[]>;
+  match_faces: [...readingNetworks(pack), ...readingNetworks(pack), pack.embedder],
+};
 
 async function time(work: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
@@ -35,11 +37,11 @@ async function time(work: () => Promise<unknown>): Promise<number> {
 }
 
 function openNetworks() {
-  const runtime = openRuntime({ models: new URL("models/", DIST), wasm: new URL("ort-wasm-simd-threaded.wasm", DIST) });
-  return async (names: readonly ModelName[]) => {
-    for (const name of names) {
-      const shape: readonly number[] = MODELS[name].input;
-      await runtime.run(name, new Float32Array(shape.reduce((size, side) => size * side)).fill(0.1));
+  const runtime = openRuntime({ pack, wasm: new URL("ort-wasm-simd-threaded.wasm", DIST) });
+  return async (networks: readonly Network[]) => {
+    for (const network of networks) {
+      const shape = shapeOf(network);
+      await runtime.run(network, new Float32Array(shape.reduce((size, side) => size * side)).fill(0.1));
     }
   };
 }
@@ -51,7 +53,7 @@ const COLD_NETWORKS = `
   const ort = await import("onnxruntime-web/wasm");
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = await readFile("dist/ort-wasm-simd-threaded.wasm");
-  for (const [file, shape] of ${JSON.stringify(NETWORKS.check_liveness.map((name) => [MODELS[name].file, MODELS[name].input]))}) {
+  for (const [file, shape] of ${JSON.stringify(NETWORKS.check_liveness.map((it) => [it.file, shapeOf(it)]))}) {
     const session = await ort.InferenceSession.create(await readFile("dist/models/" + file));
     const input = new Float32Array(shape.reduce((size, side) => size * side));
     await session.run({ input: new ort.Tensor("float32", input, shape) });

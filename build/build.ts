@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
 import { LISTING } from "../src/mcp/listing.ts";
-import { isIntact, MODELS, type ModelName } from "../src/providers/on-device/models.ts";
+import { networksOf, parsePack, sha256Of } from "../src/providers/on-device/models.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const packages = join(root, "node_modules");
@@ -46,10 +46,15 @@ await writeFile(main, `#!/usr/bin/env node\n${await readFile(main, "utf8")}`);
 await chmod(main, 0o755);
 
 await mkdir(join(dist, "models"), { recursive: true });
-for (const name of Object.keys(MODELS) as ModelName[]) await copyModel(name);
+const pack = await readFile(join(root, "src/providers/on-device/shipped.json"));
+for (const network of networksOf(parsePack(pack))) await copyModel(network);
+await writeFile(join(dist, "models/pack.json"), pack);
 await copyFile(join(packages, "onnxruntime-web/dist", WASM), join(dist, WASM));
 await rm(join(dist, "skills"), { recursive: true, force: true }); // a page that was renamed would still be served
 await cp(join(root, "skills"), join(dist, "skills"), { recursive: true });
+// OpenClaw reads nested metadata from the folder; what is served over MCP may hold only strings there.
+const skill = join(dist, "skills/face-checks/SKILL.md");
+await writeFile(skill, (await readFile(skill, "utf8")).replace(/^metadata:\n(?: .*\n)+/m, ""));
 
 // SQLite for a Node that has none, or an old one. Its package would build it by a script at install, which package
 // managers refuse to run. Removed and not overwritten: a program may be running it.
@@ -65,9 +70,8 @@ for (const file of await readdir(dist)) {
   if (!made.has(file)) await rm(join(dist, file), { recursive: true, force: true });
 }
 
-async function copyModel(name: ModelName): Promise<void> {
-  const { file } = MODELS[name];
+async function copyModel({ file, sha256 }: { file: string; sha256: string }): Promise<void> {
   const from = join(packages, "faceplugin-face-recognition-js/model", file);
-  if (!isIntact(name, await readFile(from))) throw new Error(`${from} is not the model that was measured`);
+  if (sha256Of(await readFile(from)) !== sha256) throw new Error(`${from} is not the model that was measured`);
   await copyFile(from, join(dist, "models", file));
 }

@@ -1,9 +1,10 @@
 import { access, constants } from "node:fs/promises";
 import packageJson from "../package.json" with { type: "json" };
 import type { Config } from "./config.ts";
-import { type Folders, loadImage, readLocalFile } from "./image.ts";
+import { type Folders, readLocalFile } from "./file.ts";
 import { openProviders } from "./providers/index.ts";
 import { endOf } from "./secret.ts";
+import { settingsFileOf } from "./storage/settings.ts";
 import type { Deps } from "./toolkit/context.ts";
 
 export const VERSION = packageJson.version;
@@ -12,7 +13,7 @@ export interface App extends Deps {
   close(): Promise<void>;
 }
 
-/** Puts a running program together. `folders`: what its caller may have read, other than the configured ones. */
+/** Composes a running program. `folders` replaces the configured image folders. */
 export function openApp(config: Config, folders: Folders = config.imageFolders): App {
   const providers = openProviders(config);
   const allowed = { folders, dataFolder: config.dataFolder };
@@ -24,7 +25,13 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       return { name, reason, apiKey: apiKey === undefined ? null : endOf(apiKey) };
     },
     thresholds: config.thresholds,
-    loadImage: (path, limits) => loadImage(path, allowed, limits),
+    settings: { file: settingsFileOf(config.dataFolder), saved: config.saved },
+    async loadImage(path, limits) {
+      // At the first call, since a host that only lists the tools does not wait for it; before a file is open, since a
+      // failed import is remembered for ever where descriptors have run out.
+      const { loadImage } = await import("./image.ts");
+      return loadImage(path, allowed, limits);
+    },
     loadFile: (path, limits) => readLocalFile(path, allowed, limits),
     linkface: () => providers.linkface(),
     account: () => providers.account(),
@@ -42,7 +49,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
   };
 }
 
-/** An app whose configuration is wrong: every tool is there and answers with what to correct. */
+/** The app for an invalid configuration: every tool answers with what to correct. */
 export function brokenApp(fault: unknown): App {
   const fail = () => Promise.reject(fault);
   return {
@@ -50,6 +57,7 @@ export function brokenApp(fault: unknown): App {
     provider: fail,
     choice: fail,
     thresholds: { liveness: undefined, match: undefined },
+    settings: { file: "", saved: [] },
     loadImage: fail,
     loadFile: fail,
     linkface: fail,

@@ -5,29 +5,31 @@ import envPaths from "env-paths";
 import * as z from "zod";
 import { CheckError } from "./errors.ts";
 
-/** Everything that an operator can set, in the order in which README and `--help` list it. */
+/** Everything that an operator can set, in the order of README and `--help`. */
 export const SETTINGS = {
-  BIOMETRICS_PROVIDER: "auto (Didit when there is a key, else on the device), didit or on-device",
-  DIDIT_API_KEY: "the API key of Didit's application",
-  DIDIT_API_BASE_URL: "where Didit's verification API is (https://verification.didit.me)",
-  DIDIT_AUTH_BASE_URL: "where Didit's account API is (https://apx.didit.me/auth/v2)",
-  DIDIT_SAVE_REQUESTS: "true or false: may Didit keep images and results (unset: Didit's default, which is true)",
-  LINKFACE_API_ID: "the id of Linkface's application",
-  LINKFACE_API_SECRET: "its secret",
-  LINKFACE_API_BASE_URL: "where Linkface's API is (https://cloudapi.linkface.cn)",
-  BIOMETRICS_LIVENESS_THRESHOLD: "your own threshold of liveness, 0 to 100: at or below it nothing is approved (30)",
-  BIOMETRICS_MATCH_THRESHOLD: "the same for a match of two faces (30, and what is 70 or below goes to review)",
-  BIOMETRICS_IMAGE_DIRS: `folders that may be read, joined by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
-  BIOMETRICS_DATA_DIR: "where the gallery is kept (the data folder of the platform)",
+  BIOMETRICS_PROVIDER: "auto (Didit if there is a key, otherwise on the device), didit or on-device",
+  DIDIT_API_KEY: "API key of your Didit application",
+  DIDIT_API_BASE_URL: "Didit's verification API (https://verification.didit.me)",
+  DIDIT_AUTH_BASE_URL: "Didit's account API (https://apx.didit.me/auth/v2)",
+  DIDIT_SAVE_REQUESTS: "true or false: whether Didit may keep images and results (Didit's default: true)",
+  LINKFACE_API_ID: "API id of your Linkface application",
+  LINKFACE_API_SECRET: "API secret of your Linkface application",
+  LINKFACE_API_BASE_URL: "Linkface's API (https://cloudapi.linkface.cn)",
+  BIOMETRICS_LIVENESS_THRESHOLD: "your own liveness threshold, 0 to 100: nothing at or below it is approved (30)",
+  BIOMETRICS_MATCH_THRESHOLD:
+    "your own match threshold, 0 to 100: nothing at or below it is approved (30; 70 or below results in review)",
+  BIOMETRICS_IMAGE_DIRS: `folders that may be read, separated by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
+  BIOMETRICS_DATA_DIR: "folder for the gallery and credentials (the platform's data folder)",
+  BIOMETRICS_MODELS: "a folder with a model pack for checks on the device (the one that is part of the program)",
   BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
-  BIOMETRICS_TIMEOUT_MS: "how long a call to a provider may take, in milliseconds (60000)",
-  BIOMETRICS_HTTP_TOKEN: "the bearer token that clients of serve --http send, 32 characters or more (one for each run)",
-  HTTPS_PROXY: "the proxy for calls to providers",
-  NO_PROXY: "hosts that are called without the proxy",
+  BIOMETRICS_TIMEOUT_MS: "time limit for a call to a provider, in milliseconds (60000)",
+  BIOMETRICS_HTTP_TOKEN: "bearer token for clients of serve --http, 32 characters or more (a new one at each start)",
+  HTTPS_PROXY: "proxy for calls to providers",
+  NO_PROXY: "hosts to call without the proxy",
 } as const;
 export type Setting = keyof typeof SETTINGS;
 
-/** Settings that are secrets, or hold one: from the environment alone, since arguments are visible to every process. */
+/** Settings that are or contain secrets: read from the environment only, since every process can see arguments. */
 export const SECRET_SETTINGS: readonly Setting[] = [
   "DIDIT_API_KEY",
   "LINKFACE_API_ID",
@@ -55,11 +57,15 @@ export interface Config {
     readonly apiSecret: string | undefined;
     readonly baseUrl: string;
   };
-  /** The operator's own, 0..100; undefined: the provider's default. */
+  /** Set by the operator, 0..100; undefined: the provider's default. */
   readonly thresholds: { readonly liveness: number | undefined; readonly match: number | undefined };
+  /** The settings that come from the settings file, and not from the environment. */
+  readonly saved: readonly Setting[];
   /** Absolute, not resolved: a folder may be made, or become a link, while the program runs. */
   readonly imageFolders: readonly string[];
   readonly dataFolder: string;
+  /** The folder of a model pack, absolute; undefined: the one that was chosen, or the shipped one. */
+  readonly models: string | undefined;
   readonly galleryUrl: string | undefined;
   readonly timeoutMs: number;
   readonly httpToken: string | undefined;
@@ -69,17 +75,24 @@ export interface Config {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The environment as a Config.
+ * The environment, with what is saved where it says nothing, as a Config.
  *
- * @throws CheckError `setup`, which names every fault at once and no value: one of them may be a secret.
+ * @throws CheckError `setup`, which reports all errors together and shows no value: one of them may be a secret.
  */
-export function readConfig(environment: Environment): Config {
-  const parsed = settingsSchema.safeParse(
-    Object.fromEntries((Object.keys(SETTINGS) as Setting[]).map((name) => [name, settingOf(environment, name)])),
-  );
+export function readConfig(environment: Environment, saved: Environment = {}): Config {
+  const names = Object.keys(SETTINGS) as Setting[];
+  const given = names.map((name) => [name, settingOf(environment, name)] as const);
+  const parsed = settingsSchema.safeParse({
+    ...saved,
+    ...Object.fromEntries(given.filter(([, it]) => it !== undefined)),
+  });
   if (!parsed.success) {
-    const faults = parsed.error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
-    throw new CheckError("setup", `The configuration is wrong: ${faults.join("; ")}.`);
+    const isSaved = new Set(given.filter(([, it]) => it === undefined).map(([name]): PropertyKey => name));
+    const faults = parsed.error.issues.map(({ path, message }) => {
+      const [name = ""] = path;
+      return `${String(name)} ${isSaved.has(name) ? "in the settings file " : ""}${message}`;
+    });
+    throw new CheckError("setup", `The configuration is invalid: ${faults.join("; ")}.`);
   }
   const settings = parsed.data;
   return Object.freeze({
@@ -99,8 +112,10 @@ export function readConfig(environment: Environment): Config {
       liveness: settings.BIOMETRICS_LIVENESS_THRESHOLD,
       match: settings.BIOMETRICS_MATCH_THRESHOLD,
     }),
+    saved: Object.freeze(given.flatMap(([name, it]) => (it === undefined && saved[name] !== undefined ? [name] : []))),
     imageFolders: Object.freeze([...new Set(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders())]),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
+    models: settings.BIOMETRICS_MODELS,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,
     httpToken: settings.BIOMETRICS_HTTP_TOKEN,
@@ -131,11 +146,11 @@ const baseUrl = z.string().transform((text, context) => {
   if (url !== undefined && url.username === "" && (url.protocol === "https:" || isLoopback(url))) {
     return text.replace(/\/+$/, "");
   }
-  context.addIssue("must be an https address without a user name (http only for this machine itself)");
+  context.addIssue("must be an https URL without a user name (http is allowed for this machine only)");
   return z.NEVER;
 });
 
-/** Didit's own server has these addresses with the version at their end. */
+/** Didit's own server takes these URLs with the version at the end. */
 const withoutVersion = (url: string) => url.replace(/\/v3$/, "");
 const withVersion = (url: string) => `${url.replace(/\/auth\/v2$/, "")}/auth/v2`;
 
@@ -143,13 +158,13 @@ function isLoopback({ protocol, hostname }: URL): boolean {
   return protocol === "http:" && (/^127\.\d+\.\d+\.\d+$/.test(hostname) || ["localhost", "[::1]"].includes(hostname));
 }
 
-// What a header can carry: anything else is a paste that went wrong.
+// What a header can carry: anything else was pasted wrongly.
 const credential = z
   .string()
   .regex(/^[\x21-\x7e]{8,512}$/, { error: "does not look like a key: 8 to 512 characters without spaces" })
   .optional();
 
-// Between 0 and 1 it is a share that was meant, which as a percentage would approve nearly everything.
+// Between 0 and 1 a fraction was meant; as a percentage it would approve nearly everything.
 const threshold = z
   .string()
   .regex(/^(0|[1-9]\d?(\.\d{1,6})?|100(\.0{1,6})?)$/, {
@@ -177,6 +192,7 @@ const settingsSchema = z.object({
     .pipe(z.array(folder))
     .optional(),
   BIOMETRICS_DATA_DIR: folder.optional(),
+  BIOMETRICS_MODELS: folder.optional(),
   BIOMETRICS_GALLERY_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\//, { error: "must start with postgres://" })
@@ -190,10 +206,10 @@ const settingsSchema = z.object({
   BIOMETRICS_HTTP_TOKEN: z
     .string()
     .regex(/^[A-Za-z0-9._~+/-]{32,512}=*$/, {
-      error: "must be 32 to 512 letters, digits or . _ ~ + / - (openssl rand -hex 32 makes one)",
+      error: "must be 32 to 512 letters, digits or . _ ~ + / - (openssl rand -hex 32 generates one)",
     })
     .optional(),
-  HTTPS_PROXY: z.url({ protocol: /^https?$/, error: "must be an http or https address" }).optional(),
+  HTTPS_PROXY: z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).optional(),
   NO_PROXY: z.string().optional(),
 });
 

@@ -3,18 +3,19 @@ import { setTimeout as pause } from "node:timers/promises";
 import { readConfig, SECRET_SETTINGS } from "./config.ts";
 import { CheckError } from "./errors.ts";
 import { createLog } from "./log.ts";
+import { readSettings } from "./storage/settings.ts";
 
-// Whoever prints by console, a dependency say, must not print between protocol frames.
+// Whatever a dependency prints with console must not end up between protocol frames.
 globalThis.console = new Console(process.stderr, process.stderr);
 
 const password = process.env["BIOMETRICS_PASSWORD"];
 const secrets = [password, ...SECRET_SETTINGS.map((name) => process.env[name]?.trim())].filter(
   (secret): secret is string => secret !== undefined && secret.length >= 8,
 );
-/** What a shell takes for "ended by Ctrl-C". */
+/** The shells' exit code for "ended by Ctrl-C". */
 const EXIT_INTERRUPTED = 130;
 const interrupted = new AbortController();
-/** Rules over what the program would end with. */
+/** Takes precedence over the exit code of the command. */
 let exitCode: number | undefined;
 process.once("SIGINT", () => {
   exitCode = EXIT_INTERRUPTED;
@@ -32,7 +33,7 @@ const terminal = {
   log: createLog((text) => process.stderr.write(text), secrets),
   print: (text: string) =>
     process.stdout.write(`${text}\n`, (error) => {
-      if (error) exitCode ??= 1; // a result that nobody got is no approval
+      if (error) exitCode ??= 1; // a result that nobody received is not an approval
     }),
   input: process.stdin,
   signal: interrupted.signal,
@@ -42,36 +43,41 @@ const terminal = {
     // Standard output is for the result.
     const options = { output: process.stderr, signal: interrupted.signal };
     const typed = await ask({ message }, options).catch((thrown: unknown) => {
-      // While it asks, Ctrl-C is a key and no signal.
+      // During the prompt Ctrl-C is a key, not a signal.
       if (thrown instanceof Error && thrown.name === "ExitPromptError") process.emit("SIGINT");
       if (interrupted.signal.aborted) throw new CheckError("cancelled", "The call was cancelled.");
       throw thrown;
     });
     return typed === "" ? undefined : typed;
   },
-  configure: (flags: Readonly<Record<string, string>>) => readConfig({ ...process.env, ...flags }),
+  configure: (flags: Readonly<Record<string, string>>) => {
+    const environment = { ...process.env, ...flags };
+    const config = readConfig(environment);
+    const saved = readSettings(config.dataFolder);
+    return Object.keys(saved).length === 0 ? config : readConfig(environment, saved);
+  },
 };
 
 const args = process.argv.slice(2);
 const isAboutItself = ["-h", "--help", "-V", "--version"].includes(args[0] ?? "");
 if (args.length === 0) {
-  // The way that hosts start a server: it answers before a command line could be loaded.
+  // How hosts start a server: it answers sooner without the command line.
   const { serve } = await import("./mcp/stdio.ts");
   await serve(() => terminal.configure({}), terminal);
 } else {
   const { run } = await import("./command-line/commands.ts");
   process.exitCode = await run(args[0]?.startsWith("-") && !isAboutItself ? ["serve", ...args] : args, terminal);
 }
-// What is still open (a model that is being loaded, say) must not keep the process; what was written must get out.
+// Open work (a model being loaded, for example) must not keep the process alive; written output must be flushed.
 process.stdout.write("", async (error: NodeJS.ErrnoException | null | undefined) => {
   const { code = "EPIPE" } = unwritable ?? error ?? {};
-  // That nobody listens any more is no fault of a server.
+  // A reader that has gone is not a server error.
   if (code !== "EPIPE" && code !== "ERR_STREAM_DESTROYED") {
-    terminal.log(`Standard output cannot be written (${code}).`);
+    terminal.log(`Cannot write to standard output (${code}).`);
     exitCode ??= 1;
   }
   if (exitCode !== undefined) process.exitCode = exitCode;
-  // Node waits for its threads when it exits: one that hangs in a file system or a name server would keep it for ever.
+  // Node waits for its threads at exit: one that hangs in a file system or a name server would keep it forever.
   for (let waits = 0; isBelowStuck() && waits < 10; waits++) await pause(50);
   if (isBelowStuck()) process.kill(process.pid, "SIGKILL");
   process.exit();

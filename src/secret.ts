@@ -1,14 +1,14 @@
-/** What may be shown of a key. Of one too short to be one nothing is: its end would be all of it. */
+/** What may be shown of a key. Nothing, if it is too short for a key: its end would be most of it. */
 export function endOf(apiKey: string): string {
   return apiKey.length < 12 ? "set" : `ends in ${apiKey.slice(-4)}`;
 }
 
-/** Shorter pieces of base64 stand in many a word. */
+/** Shorter pieces of base64 occur in ordinary words. */
 const MIN_BASE64_CHARS = 6;
 
 /**
- * A function that cuts secrets out of a text, however they are spelled: as they are, escaped as in JSON or in source
- * text, percent-encoded in part or whole, or in base64, by themselves or with something before and after.
+ * A function that removes secrets from a text in any encoding: plain, escaped as in JSON or source code, fully or partly
+ * percent-encoded, or in base64, alone or as part of a longer text.
  */
 export function hideAll(secrets: readonly string[]): (text: string) => string {
   const spellings = secrets
@@ -21,7 +21,7 @@ export function hideAll(secrets: readonly string[]): (text: string) => string {
   return (text) => text.replace(pattern, "[secret]");
 }
 
-/** Characters that one of a secret takes at most: four bytes after percent signs, or a number after eight backslashes. */
+/** The most characters that one character of a secret can become: four percent-encoded bytes, or eight backslashes and a number. */
 export const MAX_SPELLING = 13;
 
 /** The characters of base64 that a secret alone decides, for each place in a group of three bytes where it may begin. */

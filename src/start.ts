@@ -1,6 +1,6 @@
 /**
- * What is started: dist/main.js. It loads the program only where it can run, so nothing here may need more than an old
- * Node has, and nothing may be imported.
+ * The entry point, dist/main.js. It loads the program only where it can run, so this file uses nothing that an old Node
+ * lacks, and imports nothing.
  */
 
 /** As package.json has it. */
@@ -9,7 +9,7 @@ const OLDEST_NODE = "20.18.1";
 const node = process.versions.node;
 if (isOlder(node.split("."), OLDEST_NODE.split("."))) {
   process.stderr.write(
-    `biometrics-mcp needs Node.js ${OLDEST_NODE} or newer, and this is ${node}: install a newer one, or give its path as the command.\n`,
+    `biometrics-mcp needs Node.js ${OLDEST_NODE} or newer; this is ${node}. Install a newer one, or use its path as the command.\n`,
   );
   process.exitCode = 1;
 } else {
@@ -22,7 +22,7 @@ function isOlder(parts: readonly string[], oldest: readonly string[]): boolean {
   return at >= 0 && Number(parts[at]) < Number(oldest[at]);
 }
 
-/** What Node thinks of its own SQLite, or of an import of sharp's, is nothing that a user or a client could act on. */
+/** A user or client cannot act on Node's warnings about its own SQLite or an import of sharp's. */
 function hideExperimentalWarnings(): void {
   const listeners = process.listeners("warning");
   process.removeAllListeners("warning");

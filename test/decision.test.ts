@@ -42,12 +42,12 @@ describe("the worst of the verdict and the warnings wins", () => {
     const { outcome, warnings } = decide(SUBJECT, report({ warnings: [{ tag: "NEW_IN_2027", effect: "approved" }] }));
     expect(outcome).toBe("review");
     expect(warnings).toEqual([
-      { tag: "NEW_IN_2027", effect: "review", meaning: expect.any(String), advice: "Have a person look." },
+      { tag: "NEW_IN_2027", effect: "review", meaning: expect.any(String), advice: "Have a person review the images." },
     ]);
   });
 
   test("a tag named after a property of every object is unknown too", () => {
-    expect(about("constructor").advice).toBe("Have a person look.");
+    expect(about("constructor").advice).toBe("Have a person review the images.");
   });
 });
 
@@ -165,23 +165,25 @@ describe("a match of 70 or below", () => {
   test("says why, whose threshold applied, and what to do", () => {
     const byDefault = match(60, 30);
     expect(byDefault.summary).toBe(
-      "Face match by Didit: not decided: a person must review it (score 60 of 100, moderate similarity; declines at or " +
-        "below 30, the provider's default). A match of 70 or below is approved only by a threshold of the caller's or " +
-        "the operator's own. Compare the two photos by eye.",
+      "Face match by Didit: needs review by a person (score 60 of 100, moderate similarity; declines at or " +
+        "below 30, the provider's default). A match of 70 or below is approved only at a threshold that the " +
+        "caller or the operator set. Compare the two photos by eye.",
     );
-    expect(byDefault.next_steps[0]).toMatch(/by eye/);
-    expect(match(40, 30).summary).toMatch(/low similarity;.*Below 50 they are likely different people\. Compare/);
+    expect(byDefault.next_steps[0]).toBe(
+      "Have a person compare the selfie with the reference photo (Didit request r-1) before anybody relies on this.",
+    );
+    expect(match(40, 30).summary).toMatch(/low similarity;.*A score below 50 suggests two different people\. Compare/);
     const own = match(60, 50, caller(50));
     expect(own.summary).toMatch(
       /approved \(score 60 of 100, moderate similarity; declines at or below 50, the caller's/,
     );
     expect(own.summary).toMatch(/Compare the two photos by eye\.$/);
-    expect(own.next_steps).toEqual([expect.stringMatching(/by eye/)]);
+    expect(own.next_steps).toEqual([expect.stringMatching(/^Have a person compare /)]);
     expect(match(60, 50, operator(50)).summary).toContain("below 50, the operator's threshold)");
     const both = match(75, 60, { thresholds: { caller: 60, operator: 80 } });
     expect(both.summary).toContain("It does not clear the operator's threshold of 80.");
     expect(match(60, 50, { provider: "on-device", ...caller(50) }).summary).toContain(
-      "On the device no match of 70 or below is approved.",
+      "On the device, a match of 70 or below is never approved.",
     );
     expect(match(70.01, 30).summary).toContain("score 70.01 of 100"); // not "70", which is for review
     expect(match(95, 30)).toMatchObject({ next_steps: [], summary: expect.not.stringContaining("eye") });
@@ -252,7 +254,7 @@ describe("a search", () => {
     expect(found.summary).toMatch(/1 possible duplicate found/);
     expect(found.summary).not.toMatch(/approved/i);
     expect(found.summary).toContain("\"Ann 'x'\"");
-    expect(decideSearch(SEARCH, search([]), undefined).summary).toBe("Face search by Didit: no such face found.");
+    expect(decideSearch(SEARCH, search([]), undefined).summary).toBe("Face search by Didit: no matching face found.");
   });
 
   test("the provider's own decline stands without a match, and is not told as nobody found", () => {
@@ -260,7 +262,7 @@ describe("a search", () => {
     for (const given of [{ verdict: "declined" as const }, { warnings }]) {
       const { outcome, summary } = decideSearch(SEARCH, search([], given), undefined);
       expect(outcome).toBe("declined");
-      expect(summary).toBe("Face search by Didit: a match is reported, but not shown: declined.");
+      expect(summary).toBe("Face search by Didit: a match was reported but not shown: declined.");
     }
   });
 
@@ -269,7 +271,7 @@ describe("a search", () => {
     const { outcome, summary, next_steps } = decideSearch(SEARCH, search([], given), undefined);
     expect(outcome).toBe("review");
     expect(summary).toBe(
-      "Face search by Didit: nothing was compared, since the gallery is empty: a person must review it.",
+      "Face search by Didit: nothing was compared, as the gallery is empty: a person must review it.",
     );
     expect(next_steps[0]).toMatch(/^Nothing was compared.*enroll_face/);
   });

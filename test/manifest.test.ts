@@ -75,16 +75,57 @@ test("versions, names and addresses of package, manifest and registration are on
   expect(readFileSync(join(ROOT, "README.md"), "utf8")).toMatch(/^## Privacy$/m);
 });
 
-test("the owner of the repository is a placeholder, which one command replaces everywhere", () => {
+test("one command names the owner of the repository everywhere", () => {
   const folder = temporaryFolder("owner-");
-  const files = ["package.json", "manifest.json", "server.json"];
+  const files = [
+    ...["package.json", "manifest.json", "server.json", ".claude-plugin/marketplace.json"],
+    ...["skills/face-checks/SKILL.md", "docs/installing.md"],
+  ];
   const named = ["build/owner.ts", ...files];
   for (const file of named) cpSync(join(ROOT, file), join(folder, file), { recursive: true });
   const textOf = () => files.map((file) => readFileSync(join(folder, file), "utf8")).join("");
-  expect(textOf()).toContain("github.com/OWNER/");
+  const [, before = ""] = /github\.com\/([^/]+)\//.exec(homepage) ?? [];
+  for (const file of files) expect(readFileSync(join(folder, file), "utf8"), file).toContain(`${before}/`);
   execFileSync(process.execPath, ["--import", "tsx", join(folder, "build/owner.ts"), "somebody-1"], { cwd: ROOT });
-  expect(textOf()).not.toContain("OWNER");
+  expect(textOf()).not.toContain(`${before}/`);
   expect(textOf()).toContain('"mcpName": "io.github.somebody-1/biometrics-mcp"');
+  expect(textOf()).toContain("npx skills add somebody-1/biometrics-mcp");
+});
+
+/** The parts that are used of what Claude Code reads; test/peers has Claude Code itself validate and install it. */
+const marketplace = z.strictObject({
+  $schema: z.literal("https://anthropic.com/claude-code/marketplace.schema.json"),
+  name: z.string().regex(/^[a-z\d]+(-[a-z\d]+)*$/),
+  owner: z.strictObject({ name: z.string(), url: z.url({ protocol: /^https$/ }) }),
+  metadata: z.strictObject({ description: z.string(), version: z.string() }),
+  plugins: z.tuple([
+    z.strictObject({
+      name: z.string().regex(/^[a-z\d]+(-[a-z\d]+)*$/),
+      /** Not the whole repository: Claude Code copies what stands here, of a checkout node_modules too. */
+      source: z.literal("./skills"),
+      description: z.string(),
+      version: z.string(),
+      author: z.strictObject({ name: z.string() }),
+      homepage: z.url({ protocol: /^https$/ }),
+      license: z.literal("MIT"),
+      keywords: z.array(z.string()),
+      category: z.string(),
+      strict: z.literal(false),
+      skills: z.array(z.string().startsWith("./")),
+    }),
+  ]),
+});
+
+test("the marketplace for Claude Code offers the skill, in the version of the package", () => {
+  const { name: market, owner, metadata, plugins } = marketplace.parse(json(".claude-plugin/marketplace.json"));
+  const [plugin] = plugins;
+  expect([metadata.version, plugin.version]).toEqual([version, version]);
+  expect([market, owner.url, plugin.homepage]).toEqual([name, registration.websiteUrl, registration.websiteUrl]);
+  expect(plugin.skills).toEqual([`./${plugin.name}`]);
+  const skill = readFileSync(join(ROOT, plugin.source, plugin.name, "SKILL.md"), "utf8");
+  expect(skill).toContain(`name: ${plugin.name}\n`);
+  const installing = readFileSync(join(ROOT, "docs/installing.md"), "utf8");
+  expect(installing).toContain(`claude plugin install ${plugin.name}@${market}\n`);
 });
 
 test("the registration has every setting, and says which are secret", () => {
@@ -219,7 +260,7 @@ describe("the manifest's lists", () => {
 });
 
 /** A host that takes the text from the manifest leaves open what its user did not fill in. */
-const NOT_GIVEN = "What stands empty or as a placeholder above was not given: do without it.";
+const NOT_GIVEN = "Anything above that is empty or a placeholder was not given: do without it.";
 
 test("a prompt leaves out what was not given, and quotes what was", async () => {
   const [onboard, review, compare] = PROMPTS;

@@ -1,6 +1,7 @@
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { SkillsClient } from "@modelcontextprotocol/client/ext/skills";
 import { loadSkills } from "@modelcontextprotocol/server/ext/skills/node";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -9,7 +10,7 @@ import { SETTINGS } from "../src/config.ts";
 import { BANDS, decide, decideSearch } from "../src/decision/decision.ts";
 import { FAILURES } from "../src/errors.ts";
 import { MIN_FACE_HEIGHT } from "../src/providers/on-device/remarks.ts";
-import { MIN_FOUND_COSINE, similarityOf } from "../src/providers/on-device/scores.ts";
+import { MIN_FOUND_SIMILARITY } from "../src/providers/on-device/scores.ts";
 import { type Match, type Report, SEARCH_TYPES, SIMILARITY } from "../src/providers/provider.ts";
 import { TOOLS } from "../src/tools/index.ts";
 import { OUTCOMES, WARNINGS } from "../src/warnings.ts";
@@ -17,6 +18,8 @@ import { connectTo } from "./package/connect.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "./support/clients.ts";
 
 const FOLDER = resolve(import.meta.dirname, "../skills/face-checks");
+/** As it is served. */
+const SERVED = resolve(import.meta.dirname, "../dist/skills/face-checks");
 const DECISIONS = "reference/decisions-and-warnings.md";
 const files = readdirSync(FOLDER, { recursive: true, encoding: "utf8" })
   .map((file) => file.replaceAll("\\", "/"))
@@ -165,7 +168,7 @@ test("the default thresholds are those that the tools tell", () => {
 });
 
 test("the limits of the device are those of its code", () => {
-  expect(decisions).toContain(`faces from ${similarityOf(MIN_FOUND_COSINE)} up are reported`);
+  expect(decisions).toContain(`faces from ${MIN_FOUND_SIMILARITY} up are reported`);
   expect(decisions).toContain(`from a similarity of ${SIMILARITY.possible} on a face counts as found`);
   expect(decisions).toContain(`a face is smaller than ${MIN_FACE_HEIGHT} pixels`);
 });
@@ -222,7 +225,7 @@ test("the exit codes are those of the program", async () => {
 });
 
 test("it can be installed as a folder: valid, short, and no link leads nowhere", async () => {
-  const { entries } = await loadSkills(dirname(FOLDER), { strict: true });
+  const { entries } = await loadSkills(dirname(SERVED), { strict: true });
   expect(entries.map(({ uri }) => uri)).toEqual(["skill://face-checks/SKILL.md"]);
   expect(entries[0]?.resources).toHaveLength(files.length);
   expect(skill.split("\n").length).toBeLessThan(150);
@@ -230,6 +233,40 @@ test("it can be installed as a folder: valid, short, and no link leads nowhere",
     for (const [, target = ""] of textOf(file).matchAll(/\]\(([^)]+)\)/g)) {
       expect(files).toContain(join(dirname(file), target).replaceAll("\\", "/"));
     }
+  }
+});
+
+test("its front matter names the key that OpenClaw may give it", () => {
+  const { homepage } = JSON.parse(readFileSync(resolve(FOLDER, "../../package.json"), "utf8"));
+  const key = "DIDIT_API_KEY" satisfies keyof typeof SETTINGS;
+  expect(skill).toContain(`
+metadata:
+  openclaw:
+    homepage: ${homepage.replace("#readme", "")}
+    primaryEnv: ${key}
+    envVars:
+      - name: ${key}
+        required: false
+        description: `);
+});
+
+const hasCurl = spawnSync("curl", ["--version"]).status === 0 && spawnSync("bash", ["--version"]).status === 0;
+
+test.skipIf(!hasCurl)("the commands that copy it, copy the whole folder", () => {
+  const root = resolve(FOLDER, "../..");
+  const { homepage } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const address = `https://raw.githubusercontent.com${new URL(homepage).pathname}/main`;
+  const installing = readFileSync(join(root, "docs/installing.md"), "utf8");
+  expect(installing).toContain(address);
+  const home = temporaryFolder("home-");
+  const blocks = installing.replace(address, pathToFileURL(root).href).matchAll(/^ {4}mkdir .*\n(?: {4}.*\n)*/gm);
+  for (const [commands] of blocks) {
+    const env = cleanEnvironment(home);
+    const { status, stderr } = spawnSync("bash", ["-ec", commands], { env, cwd: root, encoding: "utf8" });
+    expect(status, stderr).toBe(0);
+  }
+  for (const copied of [".claude/skills/face-checks", ".openclaw/skills/face-checks"]) {
+    for (const file of files) expect(readFileSync(join(home, copied, file), "utf8")).toBe(textOf(file));
   }
 });
 
@@ -245,7 +282,7 @@ describe.each([undefined, "2026-07-28"])("served, version %s", (version) => {
 
   test("as the SDK would serve the folder, and every file passes its check", async () => {
     const { skills } = await connect();
-    const { entries } = await loadSkills(dirname(FOLDER), { strict: true });
+    const { entries } = await loadSkills(dirname(SERVED), { strict: true });
     const { skills: listed } = await skills.list();
     expect(listed).toEqual(entries);
     const [entry] = listed;
@@ -255,7 +292,7 @@ describe.each([undefined, "2026-07-28"])("served, version %s", (version) => {
       expect(await skills.read(entry, file)).toMatchObject({
         verified: true,
         mimeType: "text/markdown",
-        text: textOf(file),
+        text: readFileSync(join(SERVED, file), "utf8"),
       });
     }
   });

@@ -37,7 +37,7 @@ test.each(["12.22.12", "18.20.8", "20.9.0", "20.18.0"])(
       const { code, out, err } = await run(process.execPath, [...saying(version), ...args]);
       expect({ code, out }).toEqual({ code: 1, out: "" });
       expect(err).toMatch(/^biometrics-mcp needs Node\.js .+\n$/);
-      expect(err).toContain(`${OLDEST} or newer, and this is ${version}`);
+      expect(err).toContain(`${OLDEST} or newer; this is ${version}`);
     }
   },
 );
@@ -51,7 +51,7 @@ const old = process.env["NODE18"];
 test.skipIf(old === undefined)(`a real old Node is told (${old ?? "NODE18 names no binary"})`, async () => {
   const { code, out, err } = await run(old ?? "", [MAIN]);
   expect({ code, out }).toEqual({ code: 1, out: "" });
-  expect(err).toMatch(new RegExp(`^biometrics-mcp needs Node\\.js ${OLDEST} or newer, and this is 18\\.\\S+: .+\n$`));
+  expect(err).toMatch(new RegExp(`^biometrics-mcp needs Node\\.js ${OLDEST} or newer; this is 18\\.\\S+: .+\n$`));
 });
 
 describe("experimental features of Node and of packages", () => {

@@ -22,10 +22,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   decision: [".", "providers"],
   toolkit: [".", "providers", "decision"],
   tools: [".", "providers", "decision", "toolkit"],
-  "app.ts": [".", "providers/index.ts", "toolkit"],
+  "app.ts": [".", "storage", "providers/index.ts", "toolkit"],
   mcp: [".", "decision", "toolkit", "tools", "app.ts"],
   "command-line": [".", "storage", "providers/on-device", "decision", "toolkit", "tools", "app.ts", "mcp"],
-  "main.ts": [".", "command-line", "mcp"],
+  "main.ts": [".", "storage", "command-line", "mcp"],
   "start.ts": ["main.ts"],
 };
 

@@ -6,7 +6,8 @@ import { type App, openApp, VERSION } from "../app.ts";
 import { type Config, SECRET_SETTINGS, SETTINGS, type Setting } from "../config.ts";
 import { render } from "../decision/render.ts";
 import { CheckError } from "../errors.ts";
-import { type Folders, type Image, type ImageLimits, toImage } from "../image.ts";
+import type { Folders } from "../file.ts";
+import { type Image, type ImageLimits, toImage } from "../image.ts";
 import type { Log } from "../log.ts";
 import { serve } from "../mcp/stdio.ts";
 import type { Tool } from "../toolkit/define.ts";
@@ -16,25 +17,25 @@ import { completionOf, SHELLS, type Shell } from "./completion.ts";
 import { checkGallery, diagnose } from "./doctor.ts";
 import { commandOf, forPerson } from "./for-person.ts";
 
-/** What a script can rely on. Done without a decision is 0 as well. */
+/** Scripts rely on these. Success without a decision is 0 as well. */
 const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } satisfies Record<
   Outcome | "error" | "usage",
   number
 >;
 
 const EXIT_HELP =
-  "Exit code: 0 approved (or done), 3 a person must review, 4 declined, 1 it failed and nothing was decided, 2 wrong usage.";
+  "Exit code: 0 approved (or done), 1 failed and nothing was decided, 2 wrong usage, 3 a person must review, 4 declined.";
 
-/** What a process is given: `main.ts` takes it from the real one. */
+/** What a command uses of its process; `main.ts` passes the real one. */
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
-  /** Where an image is read that is named `-`. */
+  /** The source of the image named `-`. */
   readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
-  /** From BIOMETRICS_PASSWORD, or typed without being shown; undefined where neither is to be had. */
+  /** From BIOMETRICS_PASSWORD, or typed without echo; undefined if neither is available. */
   readonly readPassword: (prompt: string) => Promise<string | undefined>;
-  /** The environment with the settings that were given as flags laid over it. */
+  /** The configuration from the environment, overridden by flags. */
   readonly configure: (flags: Readonly<Record<string, string>>) => Config;
 }
 
@@ -42,22 +43,20 @@ export interface Terminal {
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.approved;
   const program = new Command("biometrics-mcp")
-    .description(
-      "Liveness, face match and face search on local images: as commands, or, without one, as an MCP server.",
-    )
+    .description("Liveness, face match and face search on local images. Without a command: an MCP server.")
     .version(VERSION)
     .exitOverride()
-    .showHelpAfterError("(--help tells what there is)")
+    .showHelpAfterError("(--help lists the commands and flags)")
     .addHelpText("after", `\n${EXIT_HELP}`);
 
   for (const tool of TOOLS) {
-    if (tool.name === "get_setup") continue; // doctor says the same and more
+    if (tool.name === "get_setup") continue; // doctor shows the same and more
     const command = program.command(commandOf(tool.name)).description(forPerson(tool.description));
     command.summary(tool.title);
     if (command.name() !== kebab(tool.name)) command.alias(kebab(tool.name));
     const inputs = inputsOf(tool);
     for (const input of inputs) declare(command, input);
-    command.option("--json", "print the structured result alone");
+    command.option("--json", "print only the structured result");
     withSettings(command, isReadingAnywhere).action(async () => {
       exitCode = await callTool(tool, inputs, command, terminal);
     });
@@ -65,40 +64,40 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   const doctor = program
     .command("doctor")
     .alias("get-setup")
-    .description("Print the setup and test it. No check is made or billed.");
-  withSettings(doctor.option("--json", "print the structured result alone")).action(async () => {
+    .description("Show the setup and test it. No check is run or billed.");
+  withSettings(doctor.option("--json", "print only the structured result")).action(async () => {
     exitCode = await withApp(doctor, terminal, async (app, config) =>
-      tell(doctor, await diagnose(app, config, terminal.signal)),
+      report(doctor, await diagnose(app, config, terminal.signal)),
     );
   });
   const gallery = program
     .command("gallery")
-    .description("The gallery of faces on this machine.")
+    .description("Maintain the face gallery on this machine.")
     .command("check")
-    .description("Look for damage in the gallery, and change nothing.");
-  withSettings(gallery.option("--json", "print the structured result alone")).action(async () => {
-    exitCode = await withApp(gallery, terminal, async (_app, config) => tell(gallery, await checkGallery(config)));
+    .description("Check the gallery for damage without changing it.");
+  withSettings(gallery.option("--json", "print only the structured result")).action(async () => {
+    exitCode = await withApp(gallery, terminal, async (_app, config) => report(gallery, await checkGallery(config)));
   });
   const server = program
     .command("serve")
-    .description("Serve MCP over stdio: what happens without a command. With --http, over Streamable HTTP.")
-    .option("--http", "serve clients that connect to an address, which is told on stderr")
-    .option("--port <number>", `with --http: the port, 0 for any that is free (${HTTP_PORT})`, toPort)
-    .option("--host <host>", "with --http: the address to listen at (127.0.0.1: this machine alone)")
-    .option("--name <host...>", "with --http: other names of this machine that clients may use");
+    .description("Serve MCP over stdio (the default without a command) or, with --http, over Streamable HTTP.")
+    .option("--http", "serve clients over HTTP; the URL is printed to stderr")
+    .option("--port <number>", `with --http: the port; 0 picks a free one (${HTTP_PORT})`, toPort)
+    .option("--host <host>", "with --http: the address to listen on (127.0.0.1: this machine only)")
+    .option("--name <host...>", "with --http: other names that clients may use for this machine");
   withSettings(server).action(async () => {
     const { http, host, port, name }: HttpFlags = server.opts();
     if (http === true) exitCode = await serveHttp(server, terminal, { host, port, name });
     else if ((host ?? port ?? name) === undefined) await serve(() => configOf(server, terminal), terminal);
-    else server.error("error: --port, --host and --name go with --http", { exitCode: EXIT.usage });
+    else server.error("error: --port, --host and --name require --http", { exitCode: EXIT.usage });
   });
   program
     .command("completion")
-    .description("Print the completion of commands and flags for a shell: source <(biometrics-mcp completion bash)")
+    .description("Print the completion script for a shell: source <(biometrics-mcp completion bash)")
     .addArgument(new Argument("<shell>").choices(SHELLS))
     .action((shell: Shell) => terminal.print(completionOf(program, shell)));
 
-  function tell(command: Command, { findings, text, ok }: Awaited<ReturnType<typeof diagnose>>): number {
+  function report(command: Command, { findings, text, ok }: Awaited<ReturnType<typeof diagnose>>): number {
     terminal.print(isJson(command) ? JSON.stringify(findings) : forPerson(text));
     return ok ? EXIT.approved : EXIT.error;
   }
@@ -109,7 +108,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) throw thrown;
     if (thrown.exitCode === 0) return EXIT.approved;
-    // Commander has told it on stderr. Flags end at a "--".
+    // Commander has printed the error to stderr. Flags end at "--".
     const isForProgram = args.slice(0, args.includes("--") ? args.indexOf("--") : undefined).includes("--json");
     if (isForProgram) {
       const [known] = program.commands.filter((command) =>
@@ -123,7 +122,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-/** As scripts read it. */
+/** For scripts. */
 function printFailure({ print }: Terminal, { code, message, next, retryable, retryAfterSeconds }: CheckError): void {
   print(JSON.stringify({ error: { code, message, next, retryable, retry_after_seconds: retryAfterSeconds } }));
 }
@@ -139,7 +138,7 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
     const loadImage = fromInputToo(app, terminal);
     const context = { ...app, loadImage, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
     for (const name of tool.secrets) {
-      const secret = await terminal.readPassword(`${name} (empty: a strong one is made)`);
+      const secret = await terminal.readPassword(`${name} (empty: a strong one is generated)`);
       if (secret !== undefined) given.push([name, secret]);
     }
     const result = await tool.call(Object.fromEntries(given), context);
@@ -148,7 +147,7 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
   });
 }
 
-/** The images of one command, of which one may come over standard input, under the name of `-`. */
+/** Loads the images of one command; one of them, named `-`, may come from standard input. */
 function fromInputToo({ loadImage }: App, { input, signal }: Terminal): App["loadImage"] {
   let isRead = false;
   return async (path, limits) => {
@@ -159,10 +158,10 @@ function fromInputToo({ loadImage }: App, { input, signal }: Terminal): App["loa
   };
 }
 
-/** The same checks as of a file. Reading ends at the byte that is one too many. */
+/** Checked like a file. Reading stops at the first byte beyond the limit. */
 async function readImage(input: Terminal["input"], limits: ImageLimits, signal: AbortSignal): Promise<Image> {
   const options = {
-    next: "Pipe an image into the command, or give its path: biometrics-mcp check-liveness - < selfie.jpg",
+    next: "Pipe an image into the command or pass its path: biometrics-mcp check-liveness - < selfie.jpg",
   };
   const rejected = (why: string) => new CheckError("image_rejected", why, options);
   if (input.isTTY === true) throw rejected("Standard input is a terminal, not an image.");
@@ -184,7 +183,7 @@ function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefin
   return outcome === "approved" || outcome === "review" || outcome === "declined" ? outcome : undefined;
 }
 
-/** Serves until the operator ends it. A fault of the configuration is told here: nobody sees it but the operator. */
+/** Serves until the operator stops it. Only the operator sees configuration errors. */
 function serveHttp(command: Command, terminal: Terminal, flags: HttpFlags): Promise<number> {
   const { host = "127.0.0.1", port = HTTP_PORT, name: names = [] } = flags;
   const work = async (app: App, { httpToken: token }: Config) => {
@@ -195,12 +194,12 @@ function serveHttp(command: Command, terminal: Terminal, flags: HttpFlags): Prom
   return withApp(command, terminal, work, ({ imageFolders }) => imageFolders);
 }
 
-/** Opens what a command needs and closes it again. What it throws is told on stderr, with --json on stdout too. */
+/** Opens what a command needs and closes it again. Errors are printed to stderr and, with --json, to stdout too. */
 async function withApp(
   command: Command,
   terminal: Terminal,
   work: (app: App, config: Config) => Promise<number>,
-  // A path on the command line is the user's own word: its file may be read wherever it lies.
+  // A path on the command line was typed by the user, so its file may be read anywhere.
   foldersOf: (config: Config) => Folders = () => "anywhere",
 ): Promise<number> {
   let app: App | undefined;
@@ -221,7 +220,7 @@ async function withApp(
 
 const isJson = (command: Command) => command.opts<{ json?: boolean }>().json === true;
 
-/** One argument of a tool, as the command line has it. */
+/** One argument of a tool on the command line. */
 interface Input {
   readonly name: string;
   readonly flag: string;
@@ -229,16 +228,16 @@ interface Input {
   readonly choices: readonly string[] | undefined;
   readonly description: string;
   readonly isRequired: boolean;
-  /** What it is when it is left out. */
+  /** Its value when omitted. */
   readonly default: unknown;
 }
 
-/** Given in its order though it may be left out; its flag works as well. */
+/** Positional although optional; its flag works as well. */
 const OPTIONAL_IN_ORDER = ["reference_image_path"];
 
 const isInOrder = ({ name, isRequired }: Input) => isRequired || OPTIONAL_IN_ORDER.includes(name);
 
-/** Short names of flags, beside those of the arguments. */
+/** Short flag names, in addition to the arguments' own. */
 const SHORT_NAMES: Readonly<Record<string, string>> = { decline_threshold: "threshold" };
 
 const inputSchema = z.object({
@@ -268,7 +267,7 @@ function inputsOf({ input, secrets }: Tool): Input[] {
   }));
 }
 
-/** What a tool requires is given in its order, the rest by flags. */
+/** Required arguments are positional, the rest are flags. */
 function declare(command: Command, input: Input): void {
   const { name, flag, type, choices, description, isRequired } = input;
   if (isInOrder(input)) {
@@ -283,11 +282,11 @@ function declare(command: Command, input: Input): void {
       return;
     }
     command.option(`--${flag}`, description);
-    // Three states: yes, no, and what the operator has set.
-    if (flag === "save") command.option(`--no-${flag}`, "the provider keeps nothing");
+    // Three states: yes, no, and the operator's setting.
+    if (flag === "save") command.option(`--no-${flag}`, "let the provider keep nothing");
     return;
   }
-  // Commander suggests, and calls the value by, the last of two.
+  // Commander suggests the last of two flags and names the value after it.
   const flags = flag === kebab(name) ? `--${flag}` : `--${kebab(name)}, --${flag}`;
   const option = new Option(`${flags} <${type === "string" ? "text" : "number"}>`, description);
   if (choices !== undefined) option.choices(choices);
@@ -303,12 +302,13 @@ interface HttpFlags {
   readonly name?: readonly string[] | undefined;
 }
 
-/** What no known service uses. */
+/** Not used by any known service. */
 const HTTP_PORT = 4477;
 
 function toPort(text: string): number {
   const port = toNumber(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError("A port is 0 to 65535.");
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new InvalidArgumentError("A port is a number from 0 to 65535.");
   return port;
 }
 
@@ -323,18 +323,18 @@ const FLAGS: readonly (readonly [Setting, string])[] = (Object.keys(SETTINGS) as
   .filter((name) => !SECRET_SETTINGS.includes(name) && name !== "NO_PROXY")
   .map((name) => [name, kebab(name.toLowerCase().replace(/^biometrics_/, ""))]);
 
-/** A path on the command line may lie anywhere: for a check, the allowed folders would be a flag that does nothing. */
+/** A path on the command line may be anywhere, so for a check the allowed folders would be a flag without effect. */
 const isReadingAnywhere = (name: Setting) => name !== "BIOMETRICS_IMAGE_DIRS";
 
 function withSettings(command: Command, applies: (name: Setting) => boolean = () => true): Command {
   for (const [name, flag] of FLAGS.filter(([setting]) => applies(setting))) {
-    if (command.options.some(({ long }) => long === `--${flag}`)) continue; // an argument of the tool says the same
+    if (command.options.some(({ long }) => long === `--${flag}`)) continue; // the tool has an argument of that name
     const isList = name === "BIOMETRICS_IMAGE_DIRS";
     const option = new Option(`--${flag} ${isList ? "[folder...]" : "<value>"}`, SETTINGS[name]);
-    command.addOption(option.helpGroup("Settings, also from the environment:"));
+    command.addOption(option.helpGroup("Settings (also environment variables):"));
   }
   const names = (Object.keys(SETTINGS) as Setting[]).filter(applies).join(", ");
-  return command.addHelpText("after", `\nEnvironment: ${names}. Secrets are taken from there alone.\n${EXIT_HELP}`);
+  return command.addHelpText("after", `\nEnvironment: ${names}. Secrets are read from there only.\n${EXIT_HELP}`);
 }
 
 function configOf(command: Command, { configure }: Terminal): Config {
@@ -342,7 +342,7 @@ function configOf(command: Command, { configure }: Terminal): Config {
   const flags: Record<string, string> = {};
   for (const [name, flag] of FLAGS) {
     const value = options[camel(flag)];
-    // A desktop host whose user chose no folder passes the flag alone, which is as good as none.
+    // A desktop host whose user chose no folder passes the flag without a value, which counts as no flag.
     if (value !== undefined && value !== true && typeof value !== "number")
       flags[name] = typeof value === "string" ? value : value.join(delimiter);
   }
@@ -353,7 +353,7 @@ function kebab(name: string): string {
   return name.replaceAll("_", "-");
 }
 
-/** As commander names the value of a flag. */
+/** Commander's name for the value of a flag. */
 function camel(flag: string): string {
   return flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 }

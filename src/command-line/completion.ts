@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 
 /*
- * Own code, since what there is for commander (@bomb.sh/tab 0.0.22) never lets the shell complete a file name, which is
- * what most of our arguments are. The scripts are complete in themselves: no key press starts this program.
+ * Our own code: what exists for commander (@bomb.sh/tab 0.0.22) never lets the shell complete file names, which most of
+ * our arguments are. The scripts are self-contained: no key press starts this program.
  */
 
 const PROGRAM = "biometrics-mcp";
@@ -21,11 +21,11 @@ interface Completable {
   readonly name: string;
   readonly summary: string;
   readonly flags: readonly Flag[];
-  /** What its own argument may be, other than a file. */
+  /** The values of its argument, unless that is a file. */
   readonly choices: readonly string[];
 }
 
-/** The script that teaches a shell the commands and flags of `program`. */
+/** The completion script for the commands and flags of `program`. */
 export function completionOf(program: Command, shell: Shell): string {
   const commands = program.commands.map(completable);
   return { bash: bashOf, zsh: zshOf, fish: fishOf }[shell](commands);
@@ -51,7 +51,7 @@ function completable(command: Command): Completable {
 
 const list = (words: readonly string[]) => `'${words.join(" ")}'`;
 
-/** Where nothing of ours fits, `-o default` completes file names. */
+/** `-o default` completes file names where no command or flag fits. */
 function bashOf(commands: readonly Completable[]): string {
   const values = commands.flatMap(({ name, flags }) =>
     flags.filter(({ choices }) => choices.length > 0).map(({ flag, choices }) => [`${name} ${flag}`, choices] as const),

@@ -13,19 +13,17 @@ interface Diagnosis {
   readonly ok: boolean;
 }
 
-/** The setup, and each part of it tried out. No image of the user is read, and nothing is billed. */
+/** Shows the setup and tests each part. No image of the user is read, and nothing is billed. */
 export async function diagnose(app: App, config: Config, signal: AbortSignal): Promise<Diagnosis> {
   const context = { ...app, signal, onStage: () => {}, onFailure: () => {} };
-  // Where it cannot be told, the tests say why.
+  // If it fails, the tests say why.
   const setup = await getSetup.call({}, context).catch(() => null);
   const name = (await app.choice().catch(() => undefined))?.name ?? config.provider;
   const tests = [
     ...(await app.folders()).map(({ path, readable }) => ({
       test: `folder ${path}`,
       ok: readable,
-      said: readable
-        ? "can be read"
-        : "is not there or cannot be read: create it, or take it out of BIOMETRICS_IMAGE_DIRS",
+      detail: readable ? "readable" : "missing or not readable: create it, or remove it from BIOMETRICS_IMAGE_DIRS",
     })),
     await attempt(`data folder ${config.dataFolder}`, () => tryDataFolder(config.dataFolder)),
     await attempt(`provider ${name}`, async () => (await app.provider()).test(context)),
@@ -41,7 +39,7 @@ export async function diagnose(app: App, config: Config, signal: AbortSignal): P
   };
 }
 
-/** The gallery, looked at from all sides and left as it is: also one that no call would open. */
+/** Checks the gallery without changing it, even one that no call would open. */
 export async function checkGallery(config: Config): Promise<Diagnosis> {
   const { place, faces, findings } = await inspect(config);
   const ok = findings.every((finding) => finding.ok);
@@ -53,26 +51,29 @@ export async function checkGallery(config: Config): Promise<Diagnosis> {
 }
 
 const linesOf = (findings: readonly Finding[]) =>
-  findings.map(({ test, ok, said }) => `${ok ? "ok   " : "FAULT"} ${test}: ${said}`);
+  findings.map(({ test, ok, detail }) => `${ok ? "ok   " : "FAULT"} ${test}: ${detail}`);
 
 async function inspect(config: Config): Promise<Inspection & { readonly place: string }> {
-  const [{ inspectGallery, locateGallery }, { EMBEDDING_MODEL }] = await Promise.all([
+  const [{ inspectGallery, locateGallery }, { embeddingModelOf }, { choosePack }] = await Promise.all([
     import("../providers/on-device/gallery/open.ts"),
     import("../providers/on-device/models.ts"),
+    import("../providers/on-device/choice.ts"),
   ]);
   const location = locateGallery(config);
-  const inspection = await attemptInspection(() => inspectGallery({ location, model: EMBEDDING_MODEL }));
+  const inspection = await attemptInspection(async () =>
+    inspectGallery({ location, model: embeddingModelOf(await choosePack(config)) }),
+  );
   return { place: "file" in location ? location.file : hostOf(location.url), ...inspection };
 }
 
-/** What stands in the way of looking is a finding like any other. */
+/** An error that prevents the inspection is a finding like any other. */
 async function attemptInspection(work: () => Promise<Inspection>): Promise<Inspection> {
   try {
     return await work();
   } catch (thrown) {
     const { code, message, next } = CheckError.from(thrown);
-    // Without a store for faces the other checks work.
-    return { faces: null, findings: [{ test: "gallery", ok: code === "unsupported", said: `${message} ${next}` }] };
+    // The other checks work without a gallery.
+    return { faces: null, findings: [{ test: "gallery", ok: code === "unsupported", detail: `${message} ${next}` }] };
   }
 }
 
@@ -83,42 +84,38 @@ function hostOf(url: string): string {
   return `postgres://${host}${pathname}`;
 }
 
-const GALLERY_OF_DIDIT: Finding = { test: "gallery", ok: true, said: "not in use: Didit keeps the faces" };
+const GALLERY_OF_DIDIT: Finding = { test: "gallery", ok: true, detail: "not used: Didit keeps the faces" };
 
 async function tryGallery(config: Config): Promise<Finding> {
   const { place, faces, findings } = await inspect(config);
   const faults = findings.filter(({ ok }) => !ok);
-  const found = faces === null ? findings : [{ said: countOf(faces) }];
-  const said = (faults.length > 0 ? faults : found).map((finding) => finding.said).join(" ");
-  return { test: `gallery ${place}`, ok: faults.length === 0, said };
+  const found = faces === null ? findings : [{ detail: countOf(faces) }];
+  const detail = (faults.length > 0 ? faults : found).map((finding) => finding.detail).join(" ");
+  return { test: `gallery ${place}`, ok: faults.length === 0, detail };
 }
 
 async function tryDataFolder(folder: string): Promise<string> {
   const found = await statIfThere(folder).catch(notUsable);
-  if (found === undefined) return "is not there yet; it is made when something is kept";
-  if (!found.isDirectory()) return notUsable(`${folder} is no folder`);
+  if (found === undefined) return "does not exist yet; it is created when needed";
+  if (!found.isDirectory()) return notUsable(`${folder} is not a folder`);
   refuseShared({ [folder]: found });
   await access(folder, constants.R_OK | constants.W_OK | constants.X_OK).catch(notUsable);
-  return "only its owner has access to it";
+  return "only its owner has access";
 }
 
 function notUsable(cause: unknown): never {
-  throw new CheckError("setup", "It is not a folder that this program may read and write.", {
+  throw new CheckError("setup", "It is not a folder that biometrics-mcp can read and write.", {
     cause,
-    next: "Choose another one with BIOMETRICS_DATA_DIR, or mend its permissions.",
+    next: "Correct its permissions, or choose another one with BIOMETRICS_DATA_DIR.",
   });
 }
 
 function tryLinkface({ linkface: { apiId, apiSecret } }: Config): string {
-  if (apiId !== undefined && apiSecret !== undefined) return "there are credentials; they were not tried";
+  if (apiId !== undefined && apiSecret !== undefined) return "credentials are set; they were not tested";
   if (apiId === undefined && apiSecret === undefined) {
-    return "no credentials, so verify_liveness_selfie cannot be used; all else can";
+    return "no credentials: verify_liveness_selfie is not available, everything else is";
   }
-  throw new CheckError(
-    "setup",
-    `Only one of two is set: ${apiId === undefined ? "LINKFACE_API_ID" : "LINKFACE_API_SECRET"} is missing.`,
-    {
-      next: "Set it, or neither.",
-    },
-  );
+  throw new CheckError("setup", `${apiId === undefined ? "LINKFACE_API_ID" : "LINKFACE_API_SECRET"} is missing.`, {
+    next: "Set both LINKFACE_API_ID and LINKFACE_API_SECRET, or neither.",
+  });
 }

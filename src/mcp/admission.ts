@@ -1,27 +1,27 @@
 import { setMaxListeners } from "node:events";
 import { CheckError } from "../errors.ts";
 
-/** Bytes of files that all calls together hold. A call also holds its upload, which is a copy. */
+/** The most bytes of files that all calls together hold. A call also holds its upload, which is a copy. */
 const MAX_BYTES = 96 * 2 ** 20;
-/** How long an answer may wait to be read by its client before it is given up. */
+/** How long a result may wait for its client to read it. */
 const MAX_UNREAD_MS = 60_000;
 
 type File = Uint8Array | { readonly bytes: Uint8Array };
-/** Reads a file of at most `maxBytes` as soon as there is room for it. */
+/** Reads a file of at most `maxBytes` once there is memory for it. */
 export type Load = <T extends File>(maxBytes: number, read: () => Promise<T>) => Promise<T>;
 
-/** The way of an answer to its client, where that can take long. */
+/** The delivery of a result to its client, if that can take long. */
 export interface Delivery {
-  /** Resolves when the client has the answer, or has gone. */
+  /** Resolves when the client has the result or has gone. */
   readonly ended: Promise<unknown>;
   giveUp(): void;
 }
 
 export interface Admission {
   /**
-   * Runs a call, which is to read its files by `load`.
+   * Runs a call, which reads its files with `load`.
    *
-   * @throws CheckError `rate_limited` for one too many, `cancelled` while it waits, `no_answer` when the server stops.
+   * @throws CheckError `rate_limited` above the limit, `cancelled` while it waits, `no_answer` when the server stops.
    */
   admit<T>(
     call: (load: Load) => Promise<T>,
@@ -30,8 +30,8 @@ export interface Admission {
 }
 
 /**
- * Bounds what calls take at once. One over `maxCalls`, unread answers included, is refused at once; the others wait
- * for memory before they read a file. Those that still run when `stopped` aborts are answered with that.
+ * Limits concurrent calls. A call above `maxCalls`, unread results included, is refused at once; the others wait for
+ * memory before they read a file. Calls still running when `stopped` aborts end with that error.
  */
 export function openAdmission(maxCalls: number, stopped: AbortSignal, maxBytes = MAX_BYTES): Admission {
   let calls = 0;
@@ -39,7 +39,7 @@ export function openAdmission(maxCalls: number, stopped: AbortSignal, maxBytes =
   const waiting = new Set<{ readonly bytes: number; enter(): void }>();
   setMaxListeners(0, stopped);
 
-  function letIn(): void {
+  function admitWaiting(): void {
     for (const next of waiting) {
       if (held > 0 && held + next.bytes > maxBytes) return;
       waiting.delete(next);
@@ -50,15 +50,15 @@ export function openAdmission(maxCalls: number, stopped: AbortSignal, maxBytes =
 
   function free(bytes: number): void {
     held -= bytes;
-    letIn();
+    admitWaiting();
   }
 
-  function room(bytes: number, signal: AbortSignal): Promise<void> {
+  function reserve(bytes: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = () => {
         waiting.delete(place);
         reject(new CheckError("cancelled", "The call was cancelled."));
-        letIn();
+        admitWaiting();
       };
       const place = {
         bytes,
@@ -70,21 +70,21 @@ export function openAdmission(maxCalls: number, stopped: AbortSignal, maxBytes =
       if (signal.aborted) return leave();
       signal.addEventListener("abort", leave, { once: true });
       waiting.add(place);
-      letIn();
+      admitWaiting();
     });
   }
 
-  /** What one call holds until it is over. */
+  /** The memory that one call holds until it ends. */
   function share(signal: AbortSignal) {
     let own = 0;
     let isOver = false;
     let entered: Promise<void> | undefined;
     const load: Load = async (maxBytes, read) => {
       if (entered === undefined) {
-        entered = room(maxBytes, signal);
+        entered = reserve(maxBytes, signal);
         await entered;
       } else {
-        // A second file does not wait for room: two calls that hold one file each would wait for each other.
+        // A second file does not wait for memory: two calls with one file each would wait for each other.
         await entered;
         held += maxBytes;
       }
@@ -131,7 +131,7 @@ function sizeOf(file: File): number {
 
 function until<T>(stopped: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = () => reject(new CheckError("no_answer", "The server was stopped before the answer came."));
+    const stop = () => reject(new CheckError("no_answer", "The server was stopped before the result was there."));
     stopped.addEventListener("abort", stop, { once: true });
     work.then(resolve, reject).finally(() => stopped.removeEventListener("abort", stop));
   });

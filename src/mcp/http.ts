@@ -22,42 +22,41 @@ import { openSessions, refusal, type Sessions } from "./sessions.ts";
 
 const PATH = "/mcp";
 const METHODS = ["GET", "POST", "DELETE"];
-/** Requests carry paths, not images. */
+/** Requests contain paths, not images. */
 const MAX_BODY_BYTES = 2 ** 20;
 /**
- * Calls of all clients at once, with those whose answer was not read yet. Checks on the device take turns, so what is
- * over it would wait for long.
+ * Concurrent calls of all clients, unread results included. Checks on the device take turns, so more would wait long.
  */
 const MAX_CALLS = 64;
 const MAX_CONNECTIONS = 512;
-/** Connections of one address that have not shown the token. A burst of honest clients does so within milliseconds. */
+/** Connections from one address that have not sent the token. A burst of honest clients does so within milliseconds. */
 const MAX_STRANGERS = 128;
 const MAX_SUBSCRIPTIONS = 64;
-/** A request is small: whoever takes longer to send one only holds the connection. */
+/** Requests are small: a client that takes longer to send one only holds the connection. */
 const HEADERS_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
-/** How long a client that is still sending is listened to after it was refused. */
+/** How long to keep reading from a refused client that is still sending. */
 const LINGER_MS = 1_000;
-/** What is under way when the server is told to stop may take so long to be answered. */
+/** How long pending calls may take once the server is told to stop. */
 const GRACE_MS = 5_000;
-/** What was written gets out. */
+/** To flush what was written. */
 const FLUSH_MS = 200;
 
 export interface HttpOptions {
   readonly host: string;
-  /** 0 is any that is free. */
+  /** 0 picks a free one. */
   readonly port: number;
-  /** Made for this run, and told once, where there is none. */
+  /** undefined: one is generated for this run and printed once. */
   readonly token: string | undefined;
-  /** What clients may call this machine by besides `host`: behind a proxy, in a container. */
+  /** Names besides `host` that clients may use for this machine: behind a proxy, in a container. */
   readonly names: readonly string[];
 }
 
 /**
  * Serves MCP over Streamable HTTP to clients of both eras until `signal` aborts.
  *
- * @throws CheckError `invalid_input` for a host that others can reach without a token of the operator's own,
- *   `unavailable` where the port cannot be had.
+ * @throws CheckError `invalid_input` for a host that others can reach unless the operator set a token, `unavailable` if
+ *   the port is not available.
  */
 export async function serveOverHttp(
   deps: Deps,
@@ -66,13 +65,9 @@ export async function serveOverHttp(
 ): Promise<void> {
   const { host, port } = options;
   if (options.token === undefined && !isLoopback(host)) {
-    throw new CheckError(
-      "invalid_input",
-      `Others can reach ${host}, so a token of your own is needed to serve there.`,
-      {
-        next: "Set BIOMETRICS_HTTP_TOKEN (32 characters or more), or leave --host out to serve this machine alone.",
-      },
-    );
+    throw new CheckError("invalid_input", `Others can reach ${host}, so serving there requires your own token.`, {
+      next: "Set BIOMETRICS_HTTP_TOKEN (32 characters or more), or omit --host to serve this machine only.",
+    });
   }
   const token = options.token ?? randomBytes(32).toString("base64url");
   const stopped = new AbortController();
@@ -96,7 +91,7 @@ export async function serveOverHttp(
     strangers.delete(request.socket);
     const body = await readBody(request);
     if (body === undefined) {
-      const message = `A request may have ${MAX_BODY_BYTES} bytes: give paths, not images.`;
+      const message = `A request may have at most ${MAX_BODY_BYTES} bytes: pass paths, not images.`;
       return refuse(request, response, refusal(413, -32000, message));
     }
     const message = parse(body);
@@ -114,7 +109,7 @@ export async function serveOverHttp(
 
   async function answer({ request, response, body, message }: Exchange): Promise<void> {
     const ended = new AbortController();
-    if (response.closed) return; // the client has gone while it was read
+    if (response.closed) return; // the client left while the request was read
     response.once("close", () => ended.abort());
     const closed = new Promise((resolve) => response.once("close", resolve));
     const asked = toRequest(request, body, ended.signal);
@@ -130,13 +125,13 @@ export async function serveOverHttp(
   });
   const strangers = boundConnections(server);
   server.on("request", (request, response) => {
-    // A client that goes away while it sends is owed no answer.
+    // A client that leaves while sending gets no response.
     exchange(request, response).catch(() => response.destroy());
   });
   log(`Serving MCP at ${await listen(server, host, port)}`);
   if (options.token === undefined) {
     log(
-      `Clients must send the header "Authorization: Bearer ${token}"; the token is for this run and is not repeated.`,
+      `Clients must send the header "Authorization: Bearer ${token}". The token is valid for this run and shown only once.`,
     );
   }
   if (!signal.aborted) await once(signal, "abort");
@@ -156,21 +151,21 @@ interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly body: string;
-  /** The body as JSON; undefined where it is none, which is answered by the protocol. */
+  /** The body as JSON; undefined if it is not JSON, which the protocol answers. */
   readonly message: unknown;
 }
 
-/** What a client that may sit at another machine has to know. */
+/** For clients that may be on another machine. */
 const OVER_HTTP = {
-  note: "Paths are those of the machine that runs this server: files of another machine cannot be read. ",
+  note: "Paths are on the machine that runs this server; files on another machine cannot be read. ",
   next: {
     path_refused:
-      "The path must be on the machine that runs this server, in a folder that it may read (get_setup lists them); " +
-      "a file of the client's own machine is not seen. Ask the user to copy the image there, or its operator to allow its folder.",
+      "The file must be on the machine that runs this server, in an allowed folder (get_setup lists them). " +
+      "Copy the image there, or have the operator allow its folder.",
   },
 } satisfies Partial<TransportOptions>;
 
-/** Sessions for clients of 2025 that open one; whoever has none, of either era, is served request by request. */
+/** Sessions for clients of 2025 that open one; all others, of either era, are served per request. */
 async function route(
   { sessions, modern }: { readonly sessions: Sessions; readonly modern: ReturnType<typeof createMcpHandler> },
   request: Request,
@@ -180,7 +175,7 @@ async function route(
   if (await isLegacyRequest(request, message)) {
     const id = request.headers.get("mcp-session-id");
     if (id !== null) {
-      return sessions.serve(id, request, message, ended) ?? refusal(404, -32001, "There is no such session.");
+      return sessions.serve(id, request, message, ended) ?? refusal(404, -32001, "This session does not exist.");
     }
     if (isInitializeRequest(message)) return sessions.open(request, message, ended);
   }
@@ -188,10 +183,10 @@ async function route(
 }
 
 /**
- * Bounds connections, so that whoever holds many and shows no token keeps nobody out: a new one takes the place of the
- * oldest stranger.
+ * Limits connections, so that a client holding many without a token locks nobody out: a new one replaces the oldest
+ * stranger.
  *
- * @returns the strangers, oldest first: who has shown the token is to be taken out.
+ * @returns the strangers, oldest first; the caller removes those that have sent the token.
  */
 function boundConnections(server: Server): Set<Socket> {
   const strangers = new Set<Socket>();
@@ -212,30 +207,30 @@ function boundConnections(server: Server): Set<Socket> {
   return strangers;
 }
 
-/** Says what is wrong with a request, in the order in which a stranger may learn it. */
+/** The first error of a request, in the order in which a stranger may learn of them. */
 function guardOf(token: string, names: readonly string[]): (request: IncomingMessage) => Response | undefined {
   const allowed = [...names];
   const expected = digest(token);
   return ({ headers, method = "", url = "" }) => {
     // A page whose name was made to point here (DNS rebinding) sends its own name.
     if (!validateHostHeader(headers.host, allowed).ok) {
-      return refusal(403, -32000, "This server does not go by the name in Host.");
+      return refusal(403, -32000, "This server does not accept the name in Host.");
     }
     if (!validateOriginHeader(headers.origin, allowed).ok) {
-      return refusal(403, -32000, "Pages of that Origin may not use this server.");
+      return refusal(403, -32000, "Pages from that Origin are not allowed.");
     }
-    if (url.split("?")[0] !== PATH) return refusal(404, -32000, `There is only ${PATH}.`);
+    if (url.split("?")[0] !== PATH) return refusal(404, -32000, `The only path is ${PATH}.`);
     const given = /^bearer +(\S+)$/i.exec(headers.authorization?.trim() ?? "")?.[1];
     if (given === undefined || !timingSafeEqual(digest(given), expected)) {
       const challenge = `Bearer realm="biometrics-mcp"${given === undefined ? "" : ', error="invalid_token"'}`;
-      return refusal(401, -32000, "A bearer token is needed.", { "www-authenticate": challenge });
+      return refusal(401, -32000, "A bearer token is required.", { "www-authenticate": challenge });
     }
     if (!METHODS.includes(method)) return refusal(405, -32000, "Method not allowed.", { allow: METHODS.join(", ") });
     return undefined;
   };
 }
 
-/** Of one length for every text, so that comparing takes one time. */
+/** The same length for every text, so that comparing takes constant time. */
 function digest(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }
@@ -244,7 +239,7 @@ function isLoopback(host: string): boolean {
   return ["localhost", "[::1]"].includes(inAddress(host)) || (isIP(host) === 4 && host.startsWith("127."));
 }
 
-/** The hosts that a client may name, as they stand in an address. */
+/** The hosts that a client may name, as written in a URL. */
 function namesOf(host: string): string[] {
   const interfaces = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
   const isAnyAddress = ["", "0.0.0.0", "[::]"].includes(inAddress(host));
@@ -260,15 +255,15 @@ async function listen(server: Server, host: string, port: number): Promise<strin
   try {
     await once(server.listen(port, host), "listening");
   } catch (cause) {
-    throw new CheckError("unavailable", `Port ${port} of ${host} cannot be had.`, {
+    throw new CheckError("unavailable", `Port ${port} of ${host} is not available.`, {
       cause,
-      next: "Choose another with --port; 0 takes any that is free.",
+      next: "Choose another one with --port; 0 picks a free one.",
     });
   }
   return `http://${inAddress(host)}:${(server.address() as AddressInfo).port}${PATH}`;
 }
 
-/** Undefined for one that is too large, of which the rest is not read. */
+/** undefined for one that is too large; the rest of it is not read. */
 async function readBody(request: IncomingMessage): Promise<string | undefined> {
   if (Number(request.headers["content-length"]) > MAX_BODY_BYTES) return undefined;
   const chunks: Buffer[] = [];
@@ -295,7 +290,7 @@ function methodOf(message: unknown): unknown {
 
 function toRequest({ headers, method = "GET" }: IncomingMessage, body: string, signal: AbortSignal): Request {
   const given = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value ?? "")]);
-  // Which name it was called by no longer matters.
+  // The host name no longer matters.
   return new Request(`http://localhost${PATH}`, { method, headers: given, signal, ...(body === "" ? {} : { body }) });
 }
 
@@ -305,12 +300,12 @@ async function send(answer: Response, response: ServerResponse): Promise<void> {
     response.end();
     return;
   }
-  response.flushHeaders(); // a stream may have nothing to say for long
-  // A client that goes away ends the stream, which is no fault.
+  response.flushHeaders(); // a stream may be silent for long
+  // A client that leaves ends the stream, which is not an error.
   await pipeline(Readable.fromWeb(answer.body), response).catch(() => {});
 }
 
-/** A client that is still sending would lose the answer with the connection, so it is listened to a little longer. */
+/** A client that is still sending would lose the response with the connection, so we keep reading a little longer. */
 async function refuse(request: IncomingMessage, response: ServerResponse, refused: Response): Promise<void> {
   const body = Buffer.from(await refused.text());
   response.writeHead(refused.status, {

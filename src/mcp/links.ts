@@ -10,14 +10,14 @@ import type { Link } from "../toolkit/define.ts";
 
 const REQUEST = "open_link";
 
-/** What a client is asked to keep while its user looks at the link: the answer that the call already has. */
+/** The finished result, which the client keeps while its user looks at the link. */
 type Kept = Readonly<Record<string, unknown>>;
 
-/** Offers a link to clients that can open one. A bonus: the link stands in the text of the answer all the same. */
+/** Offers a link to clients that can open one. Optional: the text of the result contains the link anyway. */
 export interface LinkOffers {
-  /** For `ServerOptions.requestState`: a client cannot make up an answer of ours. */
+  /** For `ServerOptions.requestState`: a client cannot forge a result. */
   verify(state: string, context: ServerContext): Promise<Kept>;
-  /** The answer of a call that comes back from its offer, whatever was replied: opening a link proves nothing. */
+  /** The result of a call that returns from its offer, whatever the reply: opening a link proves nothing. */
   resumed(context: ServerContext): Kept | undefined;
   /** The offer, or undefined for a client that cannot open links. */
   offer(link: Link, answer: Kept, context: ServerContext, legacy: unknown): Promise<InputRequiredResult | undefined>;

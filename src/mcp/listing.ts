@@ -11,13 +11,21 @@ function inputOf({ input }: Tool): Json {
   );
 }
 
-const UNSEEN_IN_RESULTS = ["additionalProperties", "required", "minimum", "maximum", "const", "description"] as const;
-/** Of every check, and never what a program branches on. */
+const UNSEEN_IN_RESULTS = [
+  "additionalProperties",
+  "propertyNames",
+  "required",
+  "minimum",
+  "maximum",
+  "const",
+  "description",
+] as const;
+/** In every check, and never what a program branches on. */
 const PLAIN_FIELDS = ["check", "provider", "threshold", "reference", "images", "detected_faces", "raw"];
 
 /**
- * A model reads the whole list at every turn, so what it can see in the result itself (the inside of nested objects,
- * bounds) is left out.
+ * A model reads the whole list at every turn, so what the result itself shows (the contents of nested objects, bounds)
+ * is left out.
  */
 function outputOf({ output }: Tool): Json {
   return withoutDialect(
@@ -38,12 +46,12 @@ function outputOf({ output }: Tool): Json {
   );
 }
 
-/** The dialect is the protocol's own. */
+/** The protocol sets the dialect. */
 function withoutDialect({ $schema, ...json }: z.core.JSONSchema.BaseSchema): Json {
   return json;
 }
 
-/** What a model gains nothing from: the lengths and patterns of strings, and the bounds of the number format. */
+/** Removes what a model does not need: lengths and patterns of strings, bounds of the number format. */
 function dropUnreadable(jsonSchema: z.core.JSONSchema.BaseSchema): void {
   for (const key of ["minLength", "maxLength", "pattern", "format"] as const) delete jsonSchema[key];
   if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
@@ -51,8 +59,8 @@ function dropUnreadable(jsonSchema: z.core.JSONSchema.BaseSchema): void {
 }
 
 /**
- * What clients see of tools and prompts, before any is called. The build puts the value in the place of this module,
- * so that a start builds no schemas.
+ * The tools and prompts as clients see them. The build replaces this module by its value, so that no schemas are built
+ * at start-up.
  */
 export const LISTING = {
   tools: TOOLS.map((tool) => ({

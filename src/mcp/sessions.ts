@@ -3,17 +3,17 @@ import { type McpServer, WebStandardStreamableHTTPServerTransport } from "@model
 
 export const MAX_SESSIONS = 64;
 const MAX_IDLE_MS = 30 * 60_000;
-/** A client that was heard of so lately keeps its session, however many others come. */
+/** A client seen within this time keeps its session, however many others come. */
 const IN_USE_MS = 5 * 60_000;
 
 /**
- * The clients of 2025 over HTTP, whose protocol lives in sessions: progress, cancelling and questions to the user
- * need the server that the client began with. A client of 2026 sends everything with each request and has none.
+ * For clients of 2025 over HTTP, whose protocol uses sessions: progress, cancellation and questions to the user need the
+ * server that the client started with. A client of 2026 sends everything with each request and has no session.
  */
 export interface Sessions {
   /** Opens a session with the `initialize` of a request. `ended` aborts when its answer has been sent or given up. */
   open(request: Request, message: unknown, ended: AbortSignal): Promise<Response>;
-  /** Undefined for a session that is not, or no longer, there. */
+  /** undefined for a session that does not exist, or no longer. */
   serve(id: string, request: Request, message: unknown, ended: AbortSignal): Promise<Response> | undefined;
   close(): Promise<void>;
 }
@@ -21,11 +21,11 @@ export interface Sessions {
 interface Session {
   readonly server: McpServer;
   readonly transport: WebStandardStreamableHTTPServerTransport;
-  /** Requests under way, the stream of notifications among them. */
+  /** Pending requests, including the stream of notifications. */
   underWay: number;
-  /** By the clock of `performance`. */
+  /** Milliseconds of `performance.now()`. */
   usedAt: number;
-  /** Requests so far, `initialize` among them. */
+  /** Requests so far, including `initialize`. */
   requests: number;
 }
 
@@ -33,7 +33,7 @@ export function openSessions(
   create: () => Promise<McpServer>,
   { max = MAX_SESSIONS, maxIdleMs = MAX_IDLE_MS, inUseMs = IN_USE_MS } = {},
 ): Sessions {
-  /** The one that was used last is the last. */
+  /** Least recently used first. */
   const sessions = new Map<string, Session>();
   let opening = 0;
 
@@ -48,8 +48,8 @@ export function openSessions(
   }
 
   /**
-   * Clients seldom say goodbye, so the one that has been silent for longest makes room for a new one: first those that
-   * were opened and never used, and none that is in use.
+   * Clients rarely close their session, so the longest silent one is replaced: first those that were opened and never
+   * used, and none that is in use.
    */
   async function makeRoom(): Promise<boolean> {
     if (sessions.size + opening < max) return true;
@@ -76,7 +76,7 @@ export function openSessions(
   return {
     async open(request, message, ended) {
       await endIdle();
-      if (!(await makeRoom())) return refusal(503, -32000, "There are too many sessions.", { "retry-after": "60" });
+      if (!(await makeRoom())) return refusal(503, -32000, "Too many sessions are open.", { "retry-after": "60" });
       opening += 1;
       try {
         const server = await create();
@@ -107,7 +107,7 @@ export function openSessions(
   };
 }
 
-/** An answer in the form of the protocol, with no request to refer to. */
+/** A protocol error that refers to no request. */
 export function refusal(status: number, code: number, message: string, headers: Record<string, string> = {}): Response {
   return Response.json({ jsonrpc: "2.0", error: { code, message }, id: null }, { status, headers });
 }

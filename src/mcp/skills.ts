@@ -6,29 +6,23 @@ import {
   type SkillsOptions,
   skillEntry,
 } from "@modelcontextprotocol/server/ext/skills";
+import { once } from "../once.ts";
 
 const NAME = "face-checks";
 const MARKDOWN = "text/markdown";
 
 interface Loaded {
   readonly skill: Skill;
-  /** By address. */
+  /** By URI. */
   readonly texts: ReadonlyMap<string, string>;
 }
 
 /**
- * The skill for agents, from the folder that the build puts beside this program. It is read when a client first asks
- * for it: the SDK's `loadSkills` reads and hashes everything beforehand, which would cost every start 8 ms.
+ * The skill for agents, from the folder that the build puts next to the program. It is read at a client's first request:
+ * the SDK's `loadSkills` reads and hashes everything in advance, which would add 8 ms to every start.
  */
 export function openSkills(options: SkillsOptions, folder = new URL("./skills/", import.meta.url)): SkillsExtension {
-  let loading: Promise<Loaded> | undefined;
-  const load = () => {
-    loading ??= readSkill(folder);
-    loading.catch(() => {
-      loading = undefined;
-    });
-    return loading;
-  };
+  const { get: load } = once(() => readSkill(folder));
   return new SkillsExtension({
     ...options,
     source: {

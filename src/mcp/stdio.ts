@@ -10,19 +10,19 @@ import type { Deps } from "../toolkit/context.ts";
 import { openAdmission } from "./admission.ts";
 import { serverFactory } from "./server.ts";
 
-/** One client that has more than this under way has lost count. */
+/** More than one client can need. */
 const MAX_CALLS = 1000;
-/** How long what was asked before the client left may take to be answered. */
+/** How long calls made before the client left may take. */
 const GRACE_MS = 10_000;
-/** What was written gets out, and what is open is closed. */
+/** To flush what was written and close what is open. */
 const FLUSH_MS = 200;
 const CLOSE_MS = 500;
 const PARENT_CHECK_MS = 1000;
 
-/** For a person who started by hand what a client starts. */
-const ON_A_TERMINAL = `biometrics-mcp ${VERSION} is running as an MCP server and waits for a client on standard input.
-To connect one, let it start this command itself, for example: claude mcp add biometrics -- biometrics-mcp
-To run a check from this terminal: biometrics-mcp --help. Ctrl-C ends the server.`;
+/** For a person who started the server manually. */
+const ON_A_TERMINAL = `biometrics-mcp ${VERSION} is running as an MCP server and waiting for a client on standard input.
+To connect a client, have it start this command, for example: claude mcp add biometrics -- biometrics-mcp
+To run a check from this terminal, see biometrics-mcp --help. Ctrl-C stops the server.`;
 
 /** Serves MCP over stdio until the client or the operator ends it. */
 export async function serve(
@@ -35,7 +35,7 @@ export async function serve(
   await Promise.race([app.close(), pause(CLOSE_MS)]);
 }
 
-/** A host shows a server that does not start as a bare failure; one that answers can say what to correct. */
+/** Hosts show only a bare failure for a server that does not start; one that answers can say what to correct. */
 function tryOpen(configure: () => Config, log: Log) {
   try {
     return openApp(configure());
@@ -47,8 +47,8 @@ function tryOpen(configure: () => Config, log: Log) {
 }
 
 /**
- * Serves one client over stdin and stdout. When stdin ends or the parent is gone, what was asked before is answered
- * first; when `signal` aborts, or nobody can hear an answer, it ends at once.
+ * Serves one client over stdin and stdout. When stdin ends or the parent is gone, pending calls are answered first; when
+ * `signal` aborts, or no response can be delivered, it ends at once.
  */
 async function serveOverStdio(deps: Deps, log: Log, signal: AbortSignal): Promise<void> {
   const { stdin, stdout } = process;
@@ -65,7 +65,7 @@ async function serveOverStdio(deps: Deps, log: Log, signal: AbortSignal): Promis
 
   stdin.pipe(input, { end: false });
   await clientGone(stdin, cut.signal);
-  input.write("\n"); // the last line may have no end
+  input.write("\n"); // the last line may lack its newline
   await turn();
   await Promise.race([wire.answered(), pause(GRACE_MS, undefined, cut).catch(() => {})]);
   stopped.abort();
@@ -78,7 +78,7 @@ function clientGone(stdin: NodeJS.ReadStream, cut: AbortSignal): Promise<void> {
     for (const event of ["end", "close", "error"]) stdin.once(event, () => resolve());
     if (cut.aborted) resolve();
     cut.addEventListener("abort", () => resolve(), { once: true });
-    // Another child of a parent that died may hold stdin open.
+    // Another child of a dead parent may hold stdin open.
     const parent = process.ppid;
     setInterval(() => {
       if (process.ppid !== parent) resolve();
@@ -86,14 +86,14 @@ function clientGone(stdin: NodeJS.ReadStream, cut: AbortSignal): Promise<void> {
   });
 }
 
-/** A transport that knows which requests have not been answered yet. */
+/** A transport that tracks unanswered requests. */
 class Wire implements Transport {
   onclose?: Transport["onclose"];
   onerror?: Transport["onerror"];
   onmessage?: Transport["onmessage"];
   readonly #inner: StdioServerTransport;
   readonly #unanswered = new Set<unknown>();
-  #tell = () => {};
+  #notify = () => {};
 
   constructor(inner: StdioServerTransport, onEnd: () => void) {
     this.#inner = inner;
@@ -117,13 +117,13 @@ class Wire implements Transport {
 
   #settle(id: unknown): void {
     this.#unanswered.delete(id);
-    if (this.#unanswered.size === 0) this.#tell();
+    if (this.#unanswered.size === 0) this.#notify();
   }
 
-  /** Resolves when every request that came was answered. */
+  /** Resolves when every request has been answered. */
   answered(): Promise<void> {
     return new Promise((resolve) => {
-      this.#tell = resolve;
+      this.#notify = resolve;
       if (this.#unanswered.size === 0) resolve();
     });
   }

@@ -31,13 +31,13 @@ export function openProviders(config: Config): Providers {
 
   async function choose(): Promise<Chosen> {
     if (config.provider === "on-device") {
-      return { name: "on-device", reason: "BIOMETRICS_PROVIDER says so", apiKey: config.didit.apiKey };
+      return { name: "on-device", reason: "set by BIOMETRICS_PROVIDER", apiKey: config.didit.apiKey };
     }
     const apiKey = await keyOf();
-    if (config.provider === "didit") return { name: "didit", reason: "BIOMETRICS_PROVIDER says so", apiKey };
-    if (apiKey === undefined) return { name: "on-device", reason: "there is no key of Didit", apiKey };
+    if (config.provider === "didit") return { name: "didit", reason: "set by BIOMETRICS_PROVIDER", apiKey };
+    if (apiKey === undefined) return { name: "on-device", reason: "there is no Didit API key", apiKey };
     const isStored = config.didit.apiKey === undefined;
-    return { name: "didit", reason: isStored ? "verify_email stored a key" : "there is a DIDIT_API_KEY", apiKey };
+    return { name: "didit", reason: isStored ? "verify_email saved an API key" : "DIDIT_API_KEY is set", apiKey };
   }
   return {
     choose,
@@ -74,8 +74,8 @@ function openings<T extends { close(): Promise<void> }>() {
 
 async function openDidit({ didit: { baseUrl, saveRequests }, timeoutMs, proxy }: Config, apiKey: string | undefined) {
   if (apiKey === undefined) {
-    throw new CheckError("unauthorized", "Didit is chosen as the provider, but there is no API key.", {
-      next: "Ask the user to set DIDIT_API_KEY, or open an account with register_account; or to leave BIOMETRICS_PROVIDER at auto.",
+    throw new CheckError("unauthorized", "The provider is Didit, but there is no API key.", {
+      next: "Open an account with register_account; or set DIDIT_API_KEY or BIOMETRICS_PROVIDER=auto, then restart the server.",
     });
   }
   const { didit } = await import("./didit/provider.ts");
@@ -93,8 +93,8 @@ async function openAccount(
 
 async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, timeoutMs, proxy }: Config) {
   if (apiId === undefined || apiSecret === undefined) {
-    throw new CheckError("unauthorized", "There are no credentials for Linkface.", {
-      next: "Ask the user to set LINKFACE_API_ID and LINKFACE_API_SECRET. Without them, check_liveness and match_faces work on photos.",
+    throw new CheckError("unauthorized", "There are no Linkface credentials.", {
+      next: "Set LINKFACE_API_ID and LINKFACE_API_SECRET, then restart the server. Without them, check_liveness and match_faces work on photos.",
     });
   }
   const { linkface } = await import("./linkface/provider.ts");
@@ -102,10 +102,11 @@ async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, timeoutMs
 }
 
 async function openOnDevice(config: Config) {
-  const [{ onDevice }, { locateGallery, openGallery }] = await Promise.all([
+  const [{ onDevice }, { locateGallery, openGallery }, { choosePack }] = await Promise.all([
     import("./on-device/provider.ts"),
     import("./on-device/gallery/open.ts"),
+    import("./on-device/choice.ts"),
   ]);
   const location = locateGallery(config);
-  return onDevice({ openGallery: (model) => openGallery({ location, model }) });
+  return onDevice({ pack: await choosePack(config), openGallery: (model) => openGallery({ location, model }) });
 }

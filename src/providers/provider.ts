@@ -1,3 +1,4 @@
+import { CheckError } from "../errors.ts";
 import type { Image, ImageLimits } from "../image.ts";
 import type { Outcome, Warning } from "../warnings.ts";
 
@@ -173,4 +174,11 @@ export type ProviderWith<C extends Capability> = Provider & Required<Pick<Provid
 
 export function can<C extends Capability>(provider: Provider, capability: C): provider is ProviderWith<C> {
   return provider[capability] !== undefined;
+}
+
+/** For a cursor that no page had. */
+export function unknownCursor(): CheckError {
+  return new CheckError("invalid_input", "The cursor is not one that list_faces returned.", {
+    next: "Call list_faces without a cursor.",
+  });
 }

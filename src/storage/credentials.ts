@@ -1,6 +1,5 @@
-import { randomBytes } from "node:crypto";
 import type { BigIntStats } from "node:fs";
-import { open, readdir, rename, rm } from "node:fs/promises";
+import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { CheckError, errnoOf } from "../errors.ts";
@@ -13,6 +12,7 @@ import {
   refuseShared,
   shellQuoted,
   statIfThere,
+  writeWhole,
 } from "./folder.ts";
 
 const FILE = "credentials.json";
@@ -92,7 +92,7 @@ export function openCredentials(
     const { contents, describeFault, isNewer } = await import("./credentials-format.ts");
     if (isNewer(value)) {
       throw new CheckError("setup", "The credentials in the data folder were written by a newer version.", {
-        next: "Ask the user to update this server, or to set DIDIT_API_KEY.",
+        next: "Update biometrics-mcp, or set DIDIT_API_KEY, then restart the server.",
       });
     }
     const parsed = contents.safeParse(value);
@@ -103,36 +103,15 @@ export function openCredentials(
   function damaged(cause: string): CheckError {
     return new CheckError("setup", "The file of credentials in the data folder is damaged; it was left as it is.", {
       cause,
-      next: `Ask the user to repair ${shellQuoted(file)} or to put a backup of it back. Or to move it away and to call register_account with the address and the password of the account, which fetches its key again.`,
+      next: `Repair ${shellQuoted(file)} or restore a backup of it. Or move it away and call register_account with the account's address and password, which fetches the key again.`,
     });
   }
 
-  async function write(stored: Stored, own: string): Promise<void> {
-    const temporary = `${file}.${randomBytes(8).toString("hex")}.tmp`;
-    try {
-      const handle = await open(temporary, "wx", 0o600);
-      try {
-        await handle.writeFile(`${JSON.stringify(stored, undefined, 2)}\n`);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
+  const write = (stored: Stored, own: string) =>
+    writeWhole(file, `${JSON.stringify(stored, undefined, 2)}\n`, async () => {
       // Stopped for so long that another process took the lock: what was read may be old by now.
       if ((await idAt(lock)) !== own) throw new CheckError("unavailable", "Saving the credentials took too long.");
-      await rename(temporary, file);
-    } catch (thrown) {
-      await rm(temporary, { force: true });
-      throw thrown;
-    }
-    await syncFolder();
-  }
-
-  /** The name too must outlive a power cut. Not every platform can. */
-  async function syncFolder(): Promise<void> {
-    const handle = await open(folder, "r").catch(() => undefined);
-    await handle?.sync().catch(() => {});
-    await handle?.close();
-  }
+    });
 
   /**
    * The lock is a file that only one process can create. Nothing in it, and no clock, says whether its holder lives (a
@@ -150,7 +129,7 @@ export function openCredentials(
       else if (id !== undefined && now - seen.since > deadAfterMs) await release(id, lock, now - seen.since);
       if (now - start > longestWaitMs) {
         throw new CheckError("unavailable", "Another process keeps the credentials in the data folder locked.", {
-          next: `Ask the user to end other copies of this server and to remove ${shellQuoted(lock)}, then call again.`,
+          next: `Stop other copies of biometrics-mcp, remove ${shellQuoted(lock)}, then retry.`,
         });
       }
       await pause(POLL_MS * (0.5 + Math.random()));
@@ -229,7 +208,7 @@ function rethrow(thrown: unknown): never {
     diskTrouble(thrown) ??
     new CheckError("setup", "The credentials in the data folder cannot be read or written.", {
       cause: thrown,
-      next: "Ask the user to check that the data folder (BIOMETRICS_DATA_DIR) is a folder that the user of this server owns and may write to, then call again.",
+      next: "Check that the data folder (BIOMETRICS_DATA_DIR) belongs to the user who runs biometrics-mcp and is writable, then retry.",
     })
   );
 }

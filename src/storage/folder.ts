@@ -1,6 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
-import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { platform } from "node:os";
+import { dirname } from "node:path";
 import { CheckError, errnoOf, troubleOf } from "../errors.ts";
 
 // Keys and faces are kept in the data folder. What holds for all of it stands here: it is its owner's alone, and only
@@ -28,7 +30,7 @@ export function refuseShared(found: Readonly<Record<string, BigIntStats | undefi
     .filter(({ paths }) => paths.length > 0)
     .map(({ mode, paths }) => `chmod ${mode} ${paths.map(({ path }) => shellQuoted(path)).join(" ")}`);
   throw new CheckError("setup", "Other users of this machine have access to the data folder, or to a file in it.", {
-    next: `Ask the user to run \`${commands.join(" && ")}\` for the data folder (BIOMETRICS_DATA_DIR), then call again. A key that others may have read should be replaced.`,
+    next: `Run \`${commands.join(" && ")}\` for the data folder (BIOMETRICS_DATA_DIR), then retry. Replace any key that others may have read.`,
   });
 }
 
@@ -45,10 +47,40 @@ export async function openRegular(file: string): Promise<FileHandle | undefined>
   }
 }
 
+/**
+ * The file holds the old text or the new one, whenever the power goes. `mayReplace`: called when the new text is on the
+ * disk, to throw where it is too late.
+ */
+export async function writeWhole(file: string, text: string, mayReplace = async () => {}): Promise<void> {
+  const temporary = `${file}.${randomBytes(8).toString("hex")}.tmp`;
+  try {
+    const handle = await open(temporary, "wx", 0o600);
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await mayReplace();
+    await rename(temporary, file);
+  } catch (thrown) {
+    await rm(temporary, { force: true });
+    throw thrown;
+  }
+  await syncFolder(dirname(file));
+}
+
+/** The name too must outlive a power cut. Not every platform can. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r").catch(() => undefined);
+  await handle?.sync().catch(() => {});
+  await handle?.close();
+}
+
 export function refuseIrregular(file: string, found: BigIntStats | undefined): void {
   if (found === undefined || found.isFile()) return;
   throw new CheckError("setup", "Something in the data folder is not a regular file, and cannot be read.", {
-    next: `Ask the user to move ${shellQuoted(file)} out of the data folder (BIOMETRICS_DATA_DIR), then call again.`,
+    next: `Move ${shellQuoted(file)} out of the data folder (BIOMETRICS_DATA_DIR), then retry.`,
   });
 }
 
@@ -63,18 +95,18 @@ export function undefinedIfMissing(thrown: unknown): undefined {
 
 const FULL = {
   message: "The disk of the data folder is full; nothing was stored or removed.",
-  next: "Ask the user to free space on the disk of the data folder (BIOMETRICS_DATA_DIR), then call again.",
+  next: "Free space on the disk of the data folder (BIOMETRICS_DATA_DIR), then retry.",
 };
 const DISK: Readonly<Record<string, typeof FULL>> = {
   ENOSPC: FULL,
   EDQUOT: FULL,
   EROFS: {
     message: "The disk of the data folder is read-only; nothing was stored or removed.",
-    next: "Ask the user to make the disk of the data folder (BIOMETRICS_DATA_DIR) writable, then call again.",
+    next: "Make the disk of the data folder (BIOMETRICS_DATA_DIR) writable, then retry.",
   },
   EIO: {
     message: "The disk of the data folder failed to read or write.",
-    next: "Ask the user to check the disk of the data folder (BIOMETRICS_DATA_DIR): it must be local and have free space.",
+    next: "Check the disk of the data folder (BIOMETRICS_DATA_DIR): it must be local and have free space.",
   },
 };
 

@@ -2,31 +2,31 @@ import * as z from "zod";
 import { CheckError } from "../errors.ts";
 import { quoted } from "../untrusted.ts";
 
-/** As many faults, and as many unknown names, are told one by one. */
-const MAX_TOLD = 5;
+/** The most errors, and unknown names, that are listed one by one. */
+const MAX_LISTED = 5;
 
 const MAX_NAME_CHARS = 40;
 
 /**
- * The arguments of the tool or prompt `name`. `null` for one that is known counts as not given: models that call in
- * strict mode send it for whatever they leave out.
+ * The parsed arguments of the tool or prompt `name`. `null` for a known one counts as omitted: models in strict mode
+ * send it for every argument that they leave out.
  *
- * @throws CheckError `invalid_input`, which says what is wrong with each.
+ * @throws CheckError `invalid_input`, which lists what is wrong.
  */
 export function parseArguments<S extends z.ZodObject>(name: string, schema: S, given: unknown): z.output<S> {
   const known = Object.keys(schema.shape);
-  const parsed = schema.safeParse(withoutNulls(given ?? {}, known), { error: (issue) => faultOf(issue, schema) });
+  const parsed = schema.safeParse(withoutNulls(given ?? {}, known), { error: (issue) => messageOf(issue, schema) });
   if (parsed.success) return parsed.data;
   const { issues } = parsed.error;
-  const told = issues
-    .slice(0, MAX_TOLD)
+  const first = issues
+    .slice(0, MAX_LISTED)
     .map((issue) =>
       issue.code === "unrecognized_keys"
-        ? `there is no ${listed(issue.keys)}; remove it and retry (there are: ${known.join(", ") || "none"})`
+        ? `unknown argument ${listed(issue.keys)} (known: ${known.join(", ") || "none"})`
         : `${issue.path.join(".") || "the arguments"} ${issue.message}`,
     );
-  const faults = [...told, ...more(issues.length)].join("; ");
-  throw new CheckError("invalid_input", `The arguments of ${name} are wrong: ${faults}.`);
+  const errors = [...first, ...more(issues.length)].join("; ");
+  throw new CheckError("invalid_input", `The arguments of ${name} are invalid: ${errors}.`);
 }
 
 function withoutNulls(given: unknown, known: readonly string[]): unknown {
@@ -34,10 +34,10 @@ function withoutNulls(given: unknown, known: readonly string[]): unknown {
   return Object.fromEntries(Object.entries(given).filter(([name, value]) => value !== null || !known.includes(name)));
 }
 
-const more = (total: number) => (total > MAX_TOLD ? [`and ${(total - MAX_TOLD).toLocaleString("en")} more`] : []);
+const more = (total: number) => (total > MAX_LISTED ? [`and ${(total - MAX_LISTED).toLocaleString("en")} more`] : []);
 
 function listed(names: readonly string[]): string {
-  return [...names.slice(0, MAX_TOLD).map((name) => quoted(name, MAX_NAME_CHARS)), ...more(names.length)].join(", ");
+  return [...names.slice(0, MAX_LISTED).map((name) => quoted(name, MAX_NAME_CHARS)), ...more(names.length)].join(", ");
 }
 
 const TYPE_WORDS: Readonly<Record<string, string>> = {
@@ -48,8 +48,8 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
   object: "an object",
 };
 
-/** A fault as the end of a sentence that its argument begins. What a schema says of itself goes before. */
-function faultOf(issue: z.core.$ZodRawIssue, schema: z.ZodObject): string | undefined {
+/** Continues a sentence that begins with the argument's name. A schema's own message takes precedence. */
+function messageOf(issue: z.core.$ZodRawIssue, schema: z.ZodObject): string | undefined {
   switch (issue.code) {
     case "invalid_type":
       return issue.input === undefined ? "is required" : `must be ${TYPE_WORDS[issue.expected] ?? issue.expected}`;
@@ -72,7 +72,7 @@ function lengthOf(issue: z.core.$ZodRawIssue<z.core.$ZodIssueTooSmall | z.core.$
 
 const bounds = z.object({ minimum: z.number(), maximum: z.number() });
 
-/** Both ends, also where only one was missed. */
+/** Both limits, even if only one was exceeded. */
 function rangeOf(schema: z.ZodObject, name: string): string | undefined {
   const range = bounds.safeParse(z.toJSONSchema(schema, { io: "input" }).properties?.[name]);
   return range.success ? `must be between ${range.data.minimum} and ${range.data.maximum}` : undefined;

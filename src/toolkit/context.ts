@@ -1,25 +1,28 @@
-import type { FileLimits, Image, ImageLimits } from "../image.ts";
+import type { FileLimits } from "../file.ts";
+import type { Image, ImageLimits } from "../image.ts";
 import type { Account } from "../providers/account.ts";
 import type { LivenessSelfie } from "../providers/liveness-selfie.ts";
 import type { Provider, ProviderName } from "../providers/provider.ts";
 
-/** What a running program holds, as far as tools need it. */
+/** What tools need of the running program. */
 export interface Deps {
   readonly version: string;
-  /** The provider of the present setup: asked for at every call, since a key may arrive while the program runs. */
+  /** The current provider, looked up at every call: a key may arrive while the program runs. */
   provider(): Promise<Provider>;
-  /** Why it is that one, in words. */
+  /** The current provider's name, and why it was chosen. */
   choice(): Promise<Choice>;
-  /** The operator's own, 0..100; undefined: the provider's default. */
+  /** Set by the operator, 0..100; undefined: the provider's default. */
   readonly thresholds: { readonly liveness: number | undefined; readonly match: number | undefined };
+  /** Where settings are saved, and the names of those that are in force from there. */
+  readonly settings: { readonly file: string; readonly saved: readonly string[] };
   loadImage(path: string, limits: ImageLimits): Promise<Image>;
-  /** The same for a file that is no image. */
+  /** The same for files other than images. */
   loadFile(path: string, limits: FileLimits): Promise<Uint8Array<ArrayBuffer>>;
   /** @throws CheckError `unauthorized` where there are no credentials for it. */
   linkface(): Promise<LivenessSelfie>;
-  /** The account at Didit, also where there is none yet. */
+  /** Didit's account API; there need not be an account yet. */
   account(): Promise<Account>;
-  /** The folders that may be read, and whether each is there. */
+  /** The folders that may be read, and whether each can be. */
   folders(): Promise<readonly { readonly path: string; readonly readable: boolean }[]>;
 }
 
@@ -32,8 +35,8 @@ export interface Choice {
 
 export interface ToolContext extends Deps {
   readonly signal: AbortSignal;
-  /** Told what is being done now, for a progress bar. */
+  /** Receives the current stage, for a progress bar. */
   readonly onStage: (message: string) => void;
-  /** Told, for the log, of a failure that the answer survives. */
+  /** Logs a failure that does not fail the call. */
   readonly onFailure?: (what: string, detail: unknown) => void;
 }

@@ -2,7 +2,7 @@ import * as z from "zod";
 import { parseArguments } from "./arguments.ts";
 import type { ToolContext } from "./context.ts";
 
-/** All four MCP hints, each said aloud: a forgotten one would fall back to the client's guess. */
+/** All four MCP hints, always set: clients guess the value of a missing one. */
 export interface Hints {
   readonly readOnlyHint: boolean;
   readonly destructiveHint: boolean;
@@ -22,19 +22,19 @@ interface ToolSpec<I extends z.ZodRawShape, O extends z.ZodObject> {
   readonly title: string;
   readonly description: string;
   readonly input: I;
-  /** Every result has a `summary`: one or two sentences for a person. */
+  /** Includes a `summary`: one or two sentences for a person. */
   readonly output: O;
   readonly hints: Hints;
-  /** How many checks a call makes at most. Default 1. */
+  /** The most checks that a call makes. Default 1. */
   readonly checks?: number;
-  /** The link of a result, which clients that can do so offer to open. */
+  /** The link in a result, which capable clients offer to open. */
   link?(result: z.output<O>): Link;
-  /** Arguments that the command line reads without showing them, never from its arguments. */
+  /** Arguments that the command line prompts for without echo and never takes as flags. */
   readonly secrets?: readonly (keyof I & string)[];
   run(args: z.output<z.ZodObject<I>>, context: ToolContext): Promise<z.input<O>>;
 }
 
-/** A tool with its generics closed over: what the server and the command line both hold. */
+/** A tool without its type parameters, as the server and the command line use it. */
 export interface Tool {
   readonly name: string;
   readonly title: string;
@@ -45,7 +45,7 @@ export interface Tool {
   readonly secrets: readonly string[];
   readonly checks: number;
   link(result: Readonly<Record<string, unknown>>): Link | undefined;
-  /** @throws CheckError, `invalid_input` for arguments that do not fit. */
+  /** @throws CheckError, `invalid_input` for invalid arguments. */
   call(args: unknown, context: ToolContext): Promise<Record<string, unknown>>;
 }
 

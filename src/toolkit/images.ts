@@ -2,7 +2,7 @@ import type { ImageFacts } from "../decision/decision.ts";
 import type { Image, ImageLimits } from "../image.ts";
 import type { ToolContext } from "./context.ts";
 
-/** Reads the images of a call, all of them before anything is sent. Their names in the result are those given here. */
+/** Reads all images of a call before anything is sent. The keys of `paths` are their names in the result. */
 export async function readImages<K extends string>(
   context: ToolContext,
   limits: ImageLimits,

@@ -5,7 +5,7 @@ import type { ToolContext } from "./context.ts";
 
 export const imagePath = z.string().min(1).max(4096);
 export const percent = z.number().min(0).max(100);
-/** One line of text that others will read: no control, bidirectional or zero-width characters. */
+/** One visible line of text: no control, bidirectional or zero-width characters. */
 export const line = (maxChars: number) =>
   z
     .string()
@@ -13,10 +13,14 @@ export const line = (maxChars: number) =>
     .max(maxChars)
     .refine((text) => text.trim() !== "" && !/\p{C}/u.test(text), { error: "must be one line of visible text" });
 
-/** Arguments that several checks share. */
+/** Arguments shared by several checks. */
 export const rotate = z.boolean().optional().describe("try all four rotations");
-export const save = z.boolean().optional().describe("may the provider keep images");
-export const vendorData = line(256).optional().describe("your own id of the person");
+export const save = z.boolean().optional().describe("let the provider keep images");
+export const vendorData = line(256).optional().describe("your id for the person");
+/** For the checks that search. */
+export const searchVendorData = vendorData.describe(
+  "your id for the person; records with this id are not counted as duplicates",
+);
 
 interface CheckArguments {
   readonly rotate?: boolean | undefined;
@@ -24,7 +28,7 @@ interface CheckArguments {
   readonly vendor_data?: string | undefined;
 }
 
-/** The shared arguments as a provider takes them. A search has no threshold. */
+/** The shared arguments as provider options. A search has no threshold. */
 export function checkOptions(
   args: CheckArguments,
   { signal, onStage }: ToolContext,

@@ -8,10 +8,10 @@ export const checkLiveness = defineTool({
   name: "check_liveness",
   title: "Check liveness",
   description:
-    "Does one selfie show a live person, or a print, a screen or a mask? It does not say who it is. " +
-    "'review' means that a person must look: never report it as approved.",
+    "Does a selfie show a live person or a presentation attack (print, screen, mask)? Identifies nobody. " +
+    "'review' means a person must look; never report it as approved.",
   input: {
-    image_path: imagePath.describe("local path of the selfie: JPEG, PNG, WebP or TIFF, up to 5 MB"),
+    image_path: imagePath.describe("path of the selfie: JPEG, PNG, WebP or TIFF, up to 5 MB"),
     decline_threshold: percent.optional().describe("declines at or below it; default 30"),
     rotate,
     save,

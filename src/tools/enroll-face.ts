@@ -9,13 +9,13 @@ export const enrollFace = defineTool({
   name: "enroll_face",
   title: "Enroll a face",
   description:
-    "Adds the face of a photo to the gallery on this machine, so that search_face finds it again; with Didit, " +
-    "blocklisted true puts it on the face blocklist. Enroll only people who agreed or whom you may block.",
+    "Adds the face in a photo to this machine's gallery; with Didit, blocklisted: true adds it to the face blocklist. " +
+    "Enroll only people who agreed or whom you may block.",
   input: {
-    image_path: imagePath.describe("local path of a photo with one clear face"),
-    label: line(100).describe("what to call the face when it is found"),
+    image_path: imagePath.describe("path of a photo with one clear face"),
+    label: line(100).describe("name to show when it is found"),
     vendor_data: vendorData,
-    blocklisted: z.boolean().optional().describe("decline whoever has this face from now on"),
+    blocklisted: z.boolean().optional().describe("decline this face from now on"),
   },
   output: z.object({
     provider: z.string(),
@@ -42,7 +42,7 @@ export const enrollFace = defineTool({
       vendor_data,
       blocklisted,
       enrolled_at: enrolledAt,
-      summary: `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it again.${note === undefined ? "" : ` ${note}`}`,
+      summary: `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it.${note === undefined ? "" : ` ${note}`}`,
     };
   },
 });

@@ -5,7 +5,7 @@ import { defineTool } from "../toolkit/define.ts";
 export const getBalance = defineTool({
   name: "get_balance",
   title: "Show the Didit balance",
-  description: "The credit of the Didit account in US dollars, and whether it refills itself.",
+  description: "Didit credit in US dollars, and whether it refills automatically.",
   input: {},
   output: z.object({
     provider: z.literal("didit"),
@@ -26,18 +26,18 @@ export const getBalance = defineTool({
       auto_refill_enabled: found.autoRefill,
       auto_refill_amount: found.autoRefillAmount,
       auto_refill_threshold: found.autoRefillThreshold,
-      summary: `The balance of the Didit account is ${dollars(found.balance)}. ${refillOf(found)}`,
+      summary: `The Didit account has ${dollars(found.balance)}. ${refillOf(found)}`,
       next_steps: isSpent(found.balance)
-        ? ["Tell the user: checks will be refused until top_up, whose link a person pays at."]
+        ? ["Didit refuses checks until the account is topped up: top_up makes a link to pay."]
         : [],
     };
   },
 });
 
 function refillOf({ autoRefill, autoRefillAmount, autoRefillThreshold }: Balance): string {
-  if (autoRefill === null) return "Didit did not say whether it refills itself.";
-  if (!autoRefill) return "It does not refill itself.";
+  if (autoRefill === null) return "Didit did not say whether it refills automatically.";
+  if (!autoRefill) return "It does not refill automatically.";
   const amount = autoRefillAmount === null ? "" : ` by ${dollars(autoRefillAmount)}`;
   const threshold = autoRefillThreshold === null ? "" : ` when it falls to ${dollars(autoRefillThreshold)}`;
-  return `It refills itself${amount}${threshold}.`;
+  return `It refills automatically${amount}${threshold}.`;
 }

@@ -9,7 +9,7 @@ const detail = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 export const getSetup = defineTool({
   name: "get_setup",
   title: "Show the setup",
-  description: "The provider in use and why, readable folders, formats, limits, versions.",
+  description: "Provider and why, readable folders, formats, limits, versions.",
   input: {},
   output: z.object({
     version: z.string(),
@@ -30,7 +30,8 @@ export const getSetup = defineTool({
       context.folders(),
     ]);
     const formats = namesOf(provider.images.mimes);
-    const { liveness, match } = context.thresholds;
+    const { thresholds, settings } = context;
+    const isSaved = (check: keyof typeof THRESHOLDS) => settings.saved.includes(THRESHOLDS[check]);
     const readable = folders.filter((folder) => folder.readable).map(({ path }) => path);
     return {
       version: context.version,
@@ -42,18 +43,28 @@ export const getSetup = defineTool({
       max_bytes: provider.images.maxBytes,
       details: {
         ...(await provider.describe()),
-        liveness_threshold: liveness ?? PROVIDER_DEFAULT,
-        match_threshold: match ?? PROVIDER_DEFAULT,
+        liveness_threshold: thresholds.liveness ?? PROVIDER_DEFAULT,
+        match_threshold: thresholds.match ?? PROVIDER_DEFAULT,
+        settings_file: settings.file,
+        settings_from_file: settings.saved.join(", ") || "none",
       },
       summary:
         `Provider: ${name} (${reason}). Images: ${formats} up to ${provider.images.maxBytes / 2 ** 20} MB, ` +
-        (readable.length === 0 ? "but no folder may be read." : `from ${readable.join(", ")}.`) +
-        describeThresholds({ liveness, match }),
+        (readable.length === 0 ? "but no folder can be read." : `from ${readable.join(", ")}.`) +
+        describeThresholds(thresholds, isSaved),
     };
   },
 });
 
-function describeThresholds(thresholds: Readonly<Record<string, number | undefined>>): string {
-  const own = Object.entries(thresholds).flatMap(([name, it]) => (it === undefined ? [] : [`${name} ${it}`]));
-  return own.length === 0 ? "" : ` The operator's own thresholds: ${own.join(", ")}.`;
+const THRESHOLDS = { liveness: "BIOMETRICS_LIVENESS_THRESHOLD", match: "BIOMETRICS_MATCH_THRESHOLD" } as const;
+
+function describeThresholds(
+  thresholds: { readonly [check in keyof typeof THRESHOLDS]: number | undefined },
+  isSaved: (check: keyof typeof THRESHOLDS) => boolean,
+): string {
+  const own = (["liveness", "match"] as const).flatMap((check) => {
+    const from = isSaved(check) ? "settings file" : "environment";
+    return thresholds[check] === undefined ? [] : [`${check} ${thresholds[check]} (${from})`];
+  });
+  return own.length === 0 ? "" : ` Thresholds set by the operator: ${own.join(", ")}.`;
 }

@@ -6,10 +6,10 @@ import { clean } from "../untrusted.ts";
 export const listFaces = defineTool({
   name: "list_faces",
   title: "List enrolled faces",
-  description: "Lists the faces of the gallery, newest first, without templates; with Didit, the face blocklist.",
+  description: "Lists the gallery's faces, newest first, without templates; with Didit, the face blocklist.",
   input: {
-    limit: z.int().min(1).max(100).default(20).describe("faces a page"),
-    cursor: z.string().min(1).max(200).optional().describe("next_cursor of the last page"),
+    limit: z.int().min(1).max(100).default(20).describe("faces per page"),
+    cursor: z.string().min(1).max(200).optional().describe("next_cursor of the previous page"),
   },
   output: z.object({
     provider: z.string(),
@@ -41,7 +41,7 @@ export const listFaces = defineTool({
       })),
       total,
       next_cursor: nextCursor,
-      summary: `${total} ${total === 1 ? "face is" : "faces are"} ${place}; ${faces.length} shown${nextCursor === null ? "" : ", more with next_cursor"}.`,
+      summary: `${total} ${total === 1 ? "face is" : "faces are"} ${place}; ${faces.length} shown${nextCursor === null ? "" : "; next_cursor leads to more"}.`,
     };
   },
 });

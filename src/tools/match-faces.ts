@@ -8,13 +8,13 @@ import { checkOptions, imagePath, percent, rotate, save, vendorData } from "../t
 export const matchFaces = defineTool({
   name: "match_faces",
   title: "Match two faces",
-  description: "Do two photos show the same person? Says nothing about liveness.",
+  description: "Do two photos show the same person (1:1)? Says nothing about liveness.",
   input: {
-    user_image_path: imagePath.describe("local path of the photo to check"),
-    reference_image_path: imagePath.describe("local path of the trusted photo"),
-    decline_threshold: percent.optional().describe("declines at or below it; default 30, review to 70"),
+    user_image_path: imagePath.describe("path of the photo to check"),
+    reference_image_path: imagePath.describe("path of the trusted photo"),
+    decline_threshold: percent.optional().describe("declines at or below it; default 30, review up to 70"),
     rotate,
-    compare_all: z.boolean().optional().describe("on the device: all faces; default true"),
+    compare_all: z.boolean().optional().describe("on-device: compare all faces (default)"),
     save,
     vendor_data: vendorData,
   },

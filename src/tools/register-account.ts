@@ -5,25 +5,20 @@ import { quoted } from "../untrusted.ts";
 import { readyResult } from "./verify-email.ts";
 
 const PASSWORD = {
-  made: "A strong password was made for it and saved in the data folder (credentials.json)",
-  given: "It has the password that was given",
-  "given earlier": "It has the password that was given when it was first registered",
+  made: "Its password was generated and saved in the data folder (credentials.json)",
+  given: "Its password is the one given",
+  "given earlier": "Its password is the one given when it was first registered",
 } satisfies Record<CodeSent["password"], string>;
 
 export const registerAccount = defineTool({
   name: "register_account",
   title: "Open a Didit account",
   description:
-    "Opens an account at Didit, which mails a code for verify_email. " +
-    "Again for the same address: sends another code or, where the account is in use, fetches its API key.",
+    "Opens a Didit account; Didit emails a code for verify_email. " +
+    "Repeated for an address, sends another code or, if the account is in use, fetches its API key.",
   input: {
-    email: EmailAddress.describe("the user's own address: ask, never make one up"),
-    password: z
-      .string()
-      .min(1)
-      .max(128)
-      .optional()
-      .describe("leave it out, and a strong one is made and kept on this machine"),
+    email: EmailAddress.describe("the account owner's address: ask, never invent it"),
+    password: z.string().min(1).max(128).optional().describe("omit to have a strong one generated and kept"),
   },
   output: z.object({
     provider: z.literal("didit"),
@@ -38,7 +33,7 @@ export const registerAccount = defineTool({
   hints: {
     readOnlyHint: false,
     destructiveHint: false,
-    idempotentHint: false, // each call has a mail sent
+    idempotentHint: false, // each call sends an email
     openWorldHint: true,
   },
   secrets: ["password"],
@@ -46,7 +41,7 @@ export const registerAccount = defineTool({
     const account = await context.account();
     const done = await account.register(request, context);
     if (done.status === "ready") {
-      const found = `A Didit account for ${quoted(done.email, 254)} was there already, and signing in worked.`;
+      const found = `There already was a Didit account for ${quoted(done.email, 254)}, and signing in worked.`;
       return { ...(await readyResult(done, context, found)), status: "ready" as const };
     }
     const { email, isNew, password } = done;
@@ -58,11 +53,11 @@ export const registerAccount = defineTool({
       organization: null,
       application: null,
       summary:
-        `Didit mailed ${isNew ? "a code" : "another code"} to ${quoted(email, 254)}. ` +
-        `The account ${isNew ? "is open, but " : ""}cannot be used before verify_email. ${PASSWORD[password]}.`,
+        `Didit emailed ${isNew ? "a code" : "another code"} to ${quoted(email, 254)}. ` +
+        `The account cannot be used before verify_email. ${PASSWORD[password]}.`,
       next_steps: [
-        "Ask the user for the six characters of the mail (they work for 10 minutes), then call verify_email.",
-        "If no mail comes, not even as spam: after 60 seconds call register_account again with the same address.",
+        "Pass the six characters in the email to verify_email; they are valid for 10 minutes.",
+        "If no email arrives, not even as spam, call register_account again with the same address after 60 seconds.",
       ],
     };
   },

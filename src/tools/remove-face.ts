@@ -8,8 +8,8 @@ export const removeFace = defineTool({
   name: "remove_face",
   title: "Remove a face",
   description:
-    "Erases one face from the gallery for good; with Didit, takes it off the face blocklist. list_faces gives the ids.",
-  input: { face_id: line(100).describe("the id that enroll_face returned") },
+    "Permanently erases a face from the gallery; with Didit, takes it off the face blocklist. list_faces has the ids.",
+  input: { face_id: line(100).describe("id that enroll_face returned") },
   output: z.object({
     provider: z.string(),
     face_id: z.string(),
@@ -23,12 +23,12 @@ export const removeFace = defineTool({
     const {
       removed,
       erased,
-      remains = "bytes of its template still lie in the store's files",
+      remains = "its template is still in the files of the database",
     } = await provider.removeFace(face_id, context);
-    if (!removed) throw new CheckError("not_found", "No face with that id is enrolled.");
+    if (!removed) throw new CheckError("not_found", "No enrolled face has that id.");
     const summary = erased
       ? "The face was removed and its template erased."
-      : `The face was removed and will not be found again, but ${remains}.`;
+      : `The face was removed and will not be found again; ${remains}.`;
     return { provider: provider.name, face_id, removed, erased, summary };
   },
 });

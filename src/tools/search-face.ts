@@ -4,21 +4,21 @@ import { SEARCH_TYPES } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, imagePath, rotate, save, vendorData } from "../toolkit/schemas.ts";
+import { checkOptions, imagePath, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
 
 export const searchFace = defineTool({
   name: "search_face",
   title: "Search for a face",
   description:
-    "Finds duplicates and blocklisted faces among those the provider knows. " +
-    "'approved' means that none was found; a match is a lead for a person, not proof of identity.",
+    "Finds duplicates and blocklisted faces among those the provider knows (1:N). " +
+    "'approved' means none was found; a match is a lead, not proof of identity.",
   input: {
-    image_path: imagePath.describe("local path of the photo"),
-    search_type: z.enum(SEARCH_TYPES).optional().describe("the second puts blocklisted faces first"),
+    image_path: imagePath.describe("path of the photo"),
+    search_type: z.enum(SEARCH_TYPES).optional().describe("the second lists blocklisted faces first"),
     rotate,
-    all_faces: z.boolean().optional().describe("on the device: up to 10 faces"),
+    all_faces: z.boolean().optional().describe("on-device: search up to 10 faces"),
     save,
-    vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
+    vendor_data: searchVendorData,
   },
   output: SearchDecision,
   hints: {

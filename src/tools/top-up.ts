@@ -6,15 +6,14 @@ export const topUp = defineTool({
   name: "top_up",
   title: "Top up the Didit account",
   description:
-    "Makes a link to a page where a person can pay for credits. Charges nothing itself; get_balance tells whether " +
-    "anybody paid.",
+    "Makes a link where a person can pay for credits. Charges nothing itself; get_balance shows the payment.",
   input: {
     amount_in_dollars: z
       .number()
       .min(TOP_UP_DOLLARS.min)
       .max(TOP_UP_DOLLARS.max)
       .multipleOf(0.01)
-      .describe("US dollars, as the user said"),
+      .describe("US dollars: ask, never invent it"),
   },
   output: z.object({
     provider: z.literal("didit"),
@@ -27,7 +26,7 @@ export const topUp = defineTool({
   hints: {
     readOnlyHint: false,
     destructiveHint: false,
-    idempotentHint: false, // each call makes a page of its own
+    idempotentHint: false, // each call makes a new page
     openWorldHint: true,
   },
   link: ({ checkout_url, amount_in_dollars }) => ({
@@ -42,11 +41,9 @@ export const topUp = defineTool({
       amount_in_dollars,
       checkout_url: url,
       checkout_id: id,
-      summary: `To add ${dollars(String(amount_in_dollars))}, a person pays here: ${url} The link expires in 60 minutes. Nothing has been charged yet.`,
-      next_steps: [
-        "Give the user the link as it is: it expires in 60 minutes.",
-        "After they say that they paid, call get_balance: it alone tells.",
-      ],
+      summary: `To add ${dollars(String(amount_in_dollars))}, open: ${url}\
+Nothing has been charged yet; get_balance shows when it has.`,
+      next_steps: ["The link only works unchanged, and expires in 60 minutes.", "After the payment, call get_balance."],
     };
   },
 });

@@ -8,15 +8,14 @@ export const verifyEmail = defineTool({
   name: "verify_email",
   title: "Confirm the Didit account",
   description:
-    "Confirms the address with the code that Didit mailed, and saves the account's API key on this machine: " +
-    "checks use it from the next call on.",
+    "Confirms the address with the code that Didit emailed and saves the API key on this machine for later checks.",
   input: {
-    email: EmailAddress.describe("the address given to register_account"),
+    email: EmailAddress.describe("address given to register_account"),
     code: z
       .string()
       .trim()
       .regex(/^[A-Za-z0-9]{6}$/, { error: "must be six letters or digits" })
-      .describe("six characters from the mail"),
+      .describe("six characters from the email: ask, never invent it"),
   },
   output: z.object({
     provider: z.literal("didit"),
@@ -40,7 +39,7 @@ export const verifyEmail = defineTool({
   },
 });
 
-/** An account whose key was just saved, and whether it is the one that checks use: the operator's settings win. */
+/** An account whose key was just saved, and whether checks use it: the operator's settings take precedence. */
 export async function readyResult(
   { email, apiKey, organization, application, isReplacing }: Ready,
   context: Deps,
@@ -50,8 +49,8 @@ export async function readyResult(
   const isUsed = choice.name === "didit" && choice.apiKey === apiKey;
   const used = isUsed
     ? "Checks use it from now on."
-    : `Checks do not use it: the provider is ${choice.name} (${choice.reason})${choice.name === "didit" ? " with another key" : ""}.`;
-  const replaced = isReplacing ? " The account that was saved before stays in the file, unused." : "";
+    : `Checks do not use it: the current provider is ${choice.name} (${choice.reason})${choice.name === "didit" ? " with another key" : ""}.`;
+  const replaced = isReplacing ? " The previously saved account stays in the file, unused." : "";
   return {
     provider: "didit" as const,
     email,
@@ -62,7 +61,7 @@ export async function readyResult(
     next_steps: isUsed
       ? ["Call get_balance: checks at Didit are billed."]
       : [
-          "Tell the user: DIDIT_API_KEY and BIOMETRICS_PROVIDER win over the saved key; without them it is used at the next start.",
+          "DIDIT_API_KEY and BIOMETRICS_PROVIDER take precedence over the saved key; without them it is used at the next start.",
         ],
   };
 }

@@ -7,47 +7,47 @@ import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
 import { imagePath, percent } from "../toolkit/schemas.ts";
 
-/** Longer than any that services agree on. */
+/** Longer URLs are not generally supported. */
 const MAX_URL_CHARS = 2048;
 
 const path = imagePath.transform((path) => ({ path }));
 
-/** Passed on to Linkface, which downloads it; nothing is fetched here. */
+/** Passed to Linkface, which downloads it; we fetch nothing. */
 const url = z
   .string()
   .max(MAX_URL_CHARS)
   .transform((text, context) => {
-    // Control characters, which the parser would drop without a word.
+    // Refuses control characters, which the parser would drop silently.
     const url = /^https?:\/\/\P{C}+$/iu.test(text) && URL.canParse(text) ? new URL(text) : undefined;
     if (url !== undefined && url.username === "" && url.password === "") return { url };
-    context.addIssue("must be an http or https address without a user name or password in it");
+    context.addIssue("must be an http or https URL without a user name or password");
     return z.NEVER;
   });
 
 const id = z
   .string()
-  .regex(/^[\x21-\x7e]{1,256}$/, { error: "must be an id of Linkface: up to 256 characters without spaces" })
+  .regex(/^[\x21-\x7e]{1,256}$/, { error: "must be a Linkface id: up to 256 characters without spaces" })
   .transform((id) => ({ id }));
 
 export const verifyLivenessSelfie = defineTool({
   name: "verify_liveness_selfie",
   title: "Verify liveness data",
   description:
-    "Asks Linkface: does liveness data of its mobile SDK come from a live person, and from the person of the selfie? " +
-    "Give each of the two in exactly one of its three ways.",
+    "Asks Linkface whether liveness data from its mobile SDK comes from a live person, and from the person in the selfie. " +
+    "Pass each in exactly one of three ways.",
   input: {
-    selfie_path: path.optional().describe("local path: JPEG, PNG, BMP, GIF or TIFF, sides of 9 to 4000 pixels"),
-    selfie_url: url.optional().describe("address that Linkface can open"),
+    selfie_path: path.optional().describe("path: JPEG, PNG, BMP, GIF or TIFF, sides of 9 to 4000 pixels"),
+    selfie_url: url.optional().describe("URL that Linkface can open"),
     selfie_image_id: id.optional().describe("raw.image_id of an earlier result"),
-    liveness_data_path: path.optional().describe("local path of the SDK's file, up to 5 MB; not an image"),
-    liveness_data_url: url.optional().describe("address that Linkface can open"),
+    liveness_data_path: path.optional().describe("path of the SDK's file, up to 5 MB; not an image"),
+    liveness_data_url: url.optional().describe("URL that Linkface can open"),
     liveness_data_id: id.optional().describe("raw.liveness_data_id of an earlier result"),
     auto_rotate: z.boolean().optional().describe("turn the selfie upright first"),
     decline_threshold: percent.optional().describe("declines below it; default 70"),
   },
   output: Decision.extend({ threshold: Decision.shape.threshold.describe("below it declines") }),
   hints: {
-    readOnlyHint: false, // billed, and the provider keeps what it gives an id of
+    readOnlyHint: false, // billed, and the provider keeps what it returns an id for
     destructiveHint: false,
     idempotentHint: false,
     openWorldHint: true,
@@ -70,7 +70,7 @@ export const verifyLivenessSelfie = defineTool({
   },
 });
 
-/** The arguments for one thing -> the one that was given. */
+/** The one argument that was given, of the alternatives for `noun`. */
 function exactlyOne<T>(noun: string, ways: Readonly<Record<string, T | undefined>>): T {
   const given = Object.entries(ways).filter(([, way]) => way !== undefined);
   const [[, only] = [], ...more] = given;
@@ -78,7 +78,7 @@ function exactlyOne<T>(noun: string, ways: Readonly<Record<string, T | undefined
   const names = given.map(([name]) => name).join(" and ");
   throw new CheckError(
     "invalid_input",
-    `Give the ${noun} in exactly one way, as ${Object.keys(ways).join(" or ")}: ${names === "" ? "none was" : `${names} were`} given.`,
+    `Pass the ${noun} in exactly one way, as ${Object.keys(ways).join(" or ")}: ${names === "" ? "none was" : `${names} were`} given.`,
   );
 }
 

@@ -4,41 +4,41 @@ import { CheckError, type FailureCode } from "../errors.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, imagePath, percent, rotate, save, vendorData } from "../toolkit/schemas.ts";
+import { checkOptions, imagePath, percent, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
 import { OUTCOMES } from "../warnings.ts";
 
 /**
- * A check's own result, whole but for what stands at the top: the images, and the provider's JSON. One that failed has
- * no outcome, since nothing was decided, and its `error` instead.
+ * A check's own result without the images and the provider's JSON, which are at the top level. A failed check has no
+ * outcome, since nothing was decided, but an `error`.
  */
 const step = z.looseObject({ check: z.enum(CHECKS), outcome: z.enum(OUTCOMES).nullable(), summary: z.string() });
 
 interface Step {
   readonly check: Decision["check"];
-  /** What it is called in a sentence, and how it is made by itself. */
+  /** Its name in a sentence, and how to run it alone. */
   readonly noun: string;
   readonly alone: string;
   readonly run: () => Promise<Decision>;
 }
 
-/** Failures that say nothing about the steps which follow: this one alone is missing here, or not allowed. */
+/** Failures of one step that do not affect the next ones: a check that is missing or not allowed. */
 const OF_ONE_STEP: readonly FailureCode[] = ["unsupported", "unauthorized", "setup"];
 
 export const verifyPerson = defineTool({
   name: "verify_person",
   title: "Verify a person",
   description:
-    "Onboards one person: liveness of the selfie, a search for duplicates and blocklisted faces, a match with " +
-    "the reference photo. The worst step decides; stops at the first decline.",
+    "Onboards a person: selfie liveness, search for duplicates and blocklisted faces, match with a reference photo. " +
+    "The worst step decides; stops at the first decline.",
   input: {
-    selfie_path: imagePath.describe("local path of the selfie"),
-    reference_image_path: imagePath.optional().describe("local path of a trusted photo; without it nothing is matched"),
+    selfie_path: imagePath.describe("path of the selfie"),
+    reference_image_path: imagePath.optional().describe("path of a trusted photo; omit to skip the match"),
     search: z.boolean().default(true).describe("search for duplicates"),
     liveness_threshold: percent.optional().describe("default 30"),
-    match_threshold: percent.optional().describe("default 30, review to 70"),
+    match_threshold: percent.optional().describe("default 30, review up to 70"),
     rotate,
     save,
-    vendor_data: vendorData.describe("your own id of the person: its records are no duplicates"),
+    vendor_data: searchVendorData,
   },
   output: Decision.extend({ steps: z.array(step) }),
   checks: 3,
@@ -55,13 +55,13 @@ export const verifyPerson = defineTool({
       need(context, "matchFaces"),
     ]);
     const { name, images: limits } = liveness;
-    // One read of each file: every step sees the same bytes, and a provider can reuse what it has worked out of them.
+    // Each file is read once: every step sees the same bytes, and a provider can reuse its results.
     const selfie = await readImages(context, limits, { selfie: selfie_path });
     const reference =
       reference_image_path === undefined
         ? undefined
         : await readImages(context, limits, { reference_image: reference_image_path });
-    // While the networks are busy with the selfie, the reference photo can be decoded.
+    // The reference photo can be decoded while the networks are busy with the selfie.
     if (reference !== undefined) {
       const { reference_image } = reference.images;
       liveness.preload?.(selfie.images.selfie, { rotate: args.rotate, signal: context.signal });
@@ -83,8 +83,8 @@ export const verifyPerson = defineTool({
         noun: "liveness check",
         alone: "check_liveness on the selfie",
         async run() {
-          // A selfie that is kept enters the index, where the search right after would find it as a duplicate of itself.
-          // The device keeps nothing, and refuses to be asked for it.
+          // A saved selfie enters the index, where the search would find it as a duplicate of itself.
+          // The device saves nothing and refuses the option.
           const options = {
             ...optionsOf("liveness", thresholds.liveness),
             ...(search && name !== "on-device" ? { save: false } : {}),
@@ -131,7 +131,7 @@ export const verifyPerson = defineTool({
         done.push(decision);
         if (decision.outcome === "declined") break;
       } catch (thrown) {
-        // Of the first step nothing is left that could be kept; a call that was given up is not answered.
+        // Without a completed step there is nothing to report; a cancelled call gets no result.
         if (done.length === 0 || context.signal.aborted) throw thrown;
         const error = CheckError.from(thrown);
         context.onFailure?.(`verify_person, ${check} failed, ${error.code}`, error.cause ?? error.message);
@@ -157,7 +157,7 @@ export const verifyPerson = defineTool({
   },
 });
 
-/** A step that failed, among those that are summed up: a person must look, so that the whole is never approved. */
+/** A failed step in the summary: it results in `review`, so the whole is never approved. */
 function unfinished(
   { check, provider }: Pick<Decision, "check" | "provider">,
   noun: string,
@@ -181,4 +181,4 @@ function unfinished(
 }
 
 const byItself = ({ noun, alone }: Pick<Step, "noun" | "alone">) =>
-  `For the ${noun} alone, call ${alone}, with the other arguments as they were.`;
+  `To run the ${noun} alone, call ${alone} with the same other arguments.`;

@@ -168,8 +168,8 @@ describe("the top-up", () => {
     ["missing-amount", fixture("missing-amount"), "invalid_input", /amount/],
     ["not-a-number", fixture("not-a-number"), "invalid_input", /amount/],
     ["forbidden", fixture("forbidden", 403), "unauthorized", /API key/],
-    ["an unknown reason", { status: 400, body: ["SECRET-PROSE"] }, "invalid_input", /not known here/],
-    ["no reason", { status: 400, text: "" }, "invalid_input", /not known here/],
+    ["an unknown reason", { status: 400, body: ["SECRET-PROSE"] }, "invalid_input", /an unknown reason/],
+    ["no reason", { status: 400, text: "" }, "invalid_input", /an unknown reason/],
     ["no answer", { drop: "after body" }, "no_answer", /./],
   ])("%s is told in our words", async (_what, behaviour, code, says) => {
     const { account, api } = await funded();

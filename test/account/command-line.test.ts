@@ -68,7 +68,7 @@ test.skipIf(!hasTerminal)("on a terminal it is asked for, and typed unseen", asy
   expect(code, said).toBe(0);
   expect(passwords()).toEqual([PASSWORD]);
   expect(said).not.toContain(PASSWORD);
-  expect(said).toContain("Didit mailed a code");
+  expect(said).toContain("Didit emailed a code");
 });
 
 test("an account from the command line alone", async () => {

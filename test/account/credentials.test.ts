@@ -2,11 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
-  symlinkSync,
   unlinkSync,
   utimesSync,
   writeFileSync,
@@ -168,7 +169,7 @@ test("the file of a newer version is left alone", async () => {
   const text = '{"version": 2, "keys": []}';
   writeFileSync(join(folder, "credentials.json"), text);
   const error = await refusal(credentials.update((it) => it));
-  expect(error).toMatchObject({ code: "setup", next: expect.stringContaining("update this server") });
+  expect(error).toMatchObject({ code: "setup", next: expect.stringContaining("Update biometrics-mcp") });
   expect(readFileSync(join(folder, "credentials.json"), "utf8")).toBe(text);
 });
 
@@ -196,7 +197,8 @@ test("a change that throws, or makes no sense, changes nothing and keeps no lock
 test("two processes and twenty calls of this one lose no update", async () => {
   const folder = newFolder();
   const children = ["p", "q"].map((name) => start(folder, name, 40));
-  const credentials = openCredentials(folder);
+  // Everybody lives, and a slow disk may make a hundred updates long: nobody gives up.
+  const credentials = openCredentials(folder, { deadAfterMs: 60_000, longestWaitMs: 120_000 });
   const own = Array.from({ length: 20 }, (_, n) => credentials.update(adding(`own-${n}@mail.org`)));
   const exits = children.map((child) => once(child, "exit"));
   await Promise.all(own);
@@ -209,18 +211,21 @@ test("two processes and twenty calls of this one lose no update", async () => {
     [...expected, ...own.map((_, n) => `own-${n}@mail.org`)].sort(),
   );
   expect(readdirSync(folder)).toEqual(["credentials.json"]);
-});
+}, 120_000);
 
 test("a process that is killed while it writes leaves a whole file, and its traces go with the next update", async () => {
   const folder = newFolder();
   const credentials = openCredentials(folder);
   await credentials.update(adding("first@mail.org"));
+  const lock = join(folder, "credentials.lock");
   let traces = 0;
   let dead = 0;
-  for (let round = 0; round < 12; round++) {
+  // Until one was killed while it held the lock, which is nearly always held.
+  for (let round = 0; round < 12 || dead === 0; round++) {
     const child = start(folder, `r${round}`, 100_000);
     if (child.stdout !== null) await once(child.stdout, "data");
     await pause(20 + Math.random() * 40);
+    while (!existsSync(lock)) await pause(1);
     const exit = once(child, "exit");
     child.kill("SIGKILL");
     await exit;
@@ -229,10 +234,9 @@ test("a process that is killed while it writes leaves a whole file, and its trac
     dead += names.includes("credentials.lock") ? 1 : 0;
     expect(emails(await openCredentials(folder).read()).length).toBeGreaterThan(0);
     // The wait for a dead lock has a test of its own.
-    if (names.includes("credentials.lock")) unlinkSync(join(folder, "credentials.lock"));
+    if (names.includes("credentials.lock")) unlinkSync(lock);
   }
   expect(traces, "no child was killed at work").toBeGreaterThan(0);
-  expect(dead).toBeGreaterThan(0);
   await credentials.update(adding("last@mail.org"));
   expect(readdirSync(folder)).toEqual(["credentials.json"]);
   expect(emails(await credentials.read()).at(-1)).toBe("last@mail.org");
@@ -244,12 +248,12 @@ test("the lock of a dead process is removed by one of all who wait for it, and n
   writeFileSync(join(folder, "credentials.lock"), "", { mode: 0o600 });
   const started = performance.now();
   const waiting = Array.from({ length: 20 }, (_, n) =>
-    openCredentials(folder, { deadAfterMs: 800 }).update(adding(`n-${n}@mail.org`)),
+    openCredentials(folder, { deadAfterMs: 3000 }).update(adding(`n-${n}@mail.org`)),
   );
-  await pause(500);
+  await pause(300);
   expect(emails(await openCredentials(folder).read())).toEqual([]); // it may be at work still; reading waits for nobody
   await Promise.all(waiting);
-  expect(performance.now() - started).toBeGreaterThan(800);
+  expect(performance.now() - started).toBeGreaterThan(3000);
   expect(emails(await openCredentials(folder).read())).toHaveLength(20);
   expect(readdirSync(folder)).toEqual(["credentials.json"]);
 });
@@ -292,14 +296,13 @@ test("a lock that keeps changing hands is waited for, but not for ever", async (
   await openCredentials(folder).update((it) => it);
   const lock = join(folder, "credentials.lock");
   const busy = setInterval(() => {
-    const other = `${lock}.new`;
-    writeFileSync(other, "");
-    unlinkSync(lock);
-    symlinkSync(other, lock);
-  }, 200);
+    // In one step: where there is no lock for a moment, the one that waits takes it.
+    writeFileSync(`${lock}.new`, "");
+    renameSync(`${lock}.new`, lock);
+  }, 20);
   writeFileSync(lock, "");
   onTestFinished(() => clearInterval(busy));
-  const error = await refusal(openCredentials(folder, { deadAfterMs: 600, longestWaitMs: 1500 }).update((it) => it));
+  const error = await refusal(openCredentials(folder, { deadAfterMs: 1500, longestWaitMs: 4000 }).update((it) => it));
   expect(error).toMatchObject({ code: "unavailable", next: expect.stringContaining("credentials.lock") });
 });
 
@@ -312,8 +315,6 @@ test("reading what has not changed costs no more than a look", async () => {
   }));
   utimesSync(join(folder, "credentials.json"), new Date(0), new Date(0));
   const first = await credentials.read();
-  expect(await credentials.read()).toBe(first);
-  const start = performance.now();
-  for (let n = 0; n < 200; n++) await credentials.read();
-  expect((performance.now() - start) / 200).toBeLessThan(5);
+  // The very object: nothing was read and parsed anew.
+  for (let n = 0; n < 200; n++) expect(await credentials.read()).toBe(first);
 });

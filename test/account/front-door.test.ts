@@ -62,9 +62,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
       status: "code_sent",
       api_key: null,
     });
-    expect(sent.text).toMatch(
-      /mailed a code to "jane@mail\.org".*password was made.*\nNext:\n- Ask the user for the six/,
-    );
+    expect(sent.text).toMatch(/emailed a code to "jane@mail\.org".*password was generated.*\nNext:\n- Pass the six/);
 
     const code = api.accounts.codeOf(EMAIL);
     const ready = await server.call("verify_email", { email: EMAIL, code: ` ${code} ` });
@@ -109,7 +107,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
     await door.server.call("register_account", { email: EMAIL });
     const code = door.api.accounts.codeOf(EMAIL);
     const ready = await door.server.call("verify_email", { email: EMAIL, code });
-    expect(ready.text).toMatch(/do not use it: the provider is on-device \(BIOMETRICS_PROVIDER says so\)/);
+    expect(ready.text).toMatch(/do not use it: the current provider is on-device \(set by BIOMETRICS_PROVIDER\)/);
     expect((await door.server.call("get_setup")).structuredContent).toMatchObject({ provider: "on-device" });
     const own = await door.another({ DIDIT_API_KEY: "key-of-the-operator" });
     expect((await own.call("get_setup")).structuredContent).toMatchObject({
@@ -127,7 +125,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
     expect(none.text).toMatch(/^Error \[unauthorized\]: .*\nNext: .*register_account/);
     await registered(door);
     expect((await server.call("get_balance")).text).toBe(
-      "The balance of the Didit account is $1234.56. It does not refill itself.",
+      "The Didit account has $1234.56. It does not refill automatically.",
     );
     api.accounts.balance = "0.0000";
     api.accounts.autoRefill = true;
@@ -139,7 +137,7 @@ describe.each(ERAS)("accounts, $era", (era) => {
       auto_refill_threshold: "100.00",
     });
     expect(empty.text).toMatch(
-      /\$0\.00\. It refills itself by \$500\.00 when it falls to \$100\.00\.\nNext:\n.*top_up/,
+      /\$0\.00\. It refills automatically by \$500\.00 when it falls to \$100\.00\.\nNext:\n.*top_up/,
     );
 
     const link = await server.call("top_up", { amount_in_dollars: 50 });
@@ -147,7 +145,9 @@ describe.each(ERAS)("accounts, $era", (era) => {
     expect(link.structuredContent).toMatchObject({ provider: "didit", amount_in_dollars: 50 });
     expect(checkout_url).toBe(`https://checkout.stripe.com/c/pay/${checkout_id}#fidkdWxOYHw`);
     expect(link.text).toContain(String(checkout_url));
-    expect(link.text).toMatch(/Nothing has been charged yet\.\nNext:\n(.*\n)*.*get_balance/);
+    expect(link.text).toMatch(
+      /Nothing has been charged yet; get_balance shows when it has\.\nNext:\n(.*\n)*.*get_balance/,
+    );
     expect(link.text).not.toMatch(/paid\.|was charged|successful/);
 
     const before = api.received.length;

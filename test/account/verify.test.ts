@@ -227,7 +227,7 @@ describe("an account that exists", () => {
     api.accounts.enrol(EMAIL, PASSWORD);
     const error = await refusal(account.register({ email: EMAIL, password: "Wrong-Horse-8" }, callOptions));
     expect(error).toMatchObject({ code: "invalid_input", message: expect.stringContaining("signing in") });
-    expect(error.next).toMatch(/5 failures lock/);
+    expect(error.next).toMatch(/5 wrong passwords lock/);
     expect(allOf(error) + JSON.stringify(filesOf(folder))).not.toContain("Wrong-Horse-8");
     expect(api.received).toHaveLength(2);
   });
@@ -238,7 +238,7 @@ describe("an account that exists", () => {
     api.accounts.secondFactor = true;
     const error = await refusal(account.register(given, callOptions));
     expect(error).toMatchObject({ code: "unsupported", message: expect.stringContaining("second factor") });
-    expect(error.next).toMatch(/no one-time code.*console.*DIDIT_API_KEY/);
+    expect(error.next).toMatch(/one-time code.*console.*DIDIT_API_KEY/);
     expect(pathsOf(api)).toEqual(["/programmatic/register/", "/programmatic/login/"]);
     expect((await credentials.read()).didit).toBeUndefined();
   });
@@ -261,13 +261,18 @@ describe("an account that exists", () => {
 
   test.each<[string, Behaviour[], string, RegExp]>([
     ["a locked account", [{ status: 429, body: {} }], "rate_limited", /5 wrong passwords/],
-    ["neither token nor factor", [{ status: 200, body: {} }], "bad_response", /not understood/],
-    ["a token that no header takes", [{ status: 200, body: { access_token: "a\nb" } }], "bad_response", /not underst/],
+    ["neither token nor factor", [{ status: 200, body: {} }], "bad_response", /unknown format/],
+    [
+      "a token that no header takes",
+      [{ status: 200, body: { access_token: "a\nb" } }],
+      "bad_response",
+      /unknown format/,
+    ],
     [
       "an id that is a path",
       [{}, { status: 200, body: [{ uuid: "../../x", name: "o" }] }],
       "bad_response",
-      /not understood/,
+      /unknown format/,
     ],
     ["a member who may not see the key", [{}, {}, { status: 403, body: {} }], "unauthorized", /owner/],
     [

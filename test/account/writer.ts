@@ -2,7 +2,7 @@ import { openCredentials } from "../../src/storage/credentials.ts";
 
 // A process of its own, for the tests: adds accounts to a data folder, one update each, and says when it has begun.
 const [folder = "", name = "", count = "0"] = process.argv.slice(2);
-const credentials = openCredentials(folder);
+const credentials = openCredentials(folder, { deadAfterMs: 60_000, longestWaitMs: 120_000 });
 for (let n = 0; n < Number(count); n++) {
   const one = {
     email: `${name}-${n}@mail.org`,

@@ -18,7 +18,7 @@ test("an answer that never comes ends the call, once sent and never repeated", a
   api.always({ hang: true });
   const error = await refusal(provider.checkLiveness(await photo(), callOptions));
   expect(error).toMatchObject({ code: "no_answer", retryable: false });
-  expect(told(error)).toMatch(/0\.15 s.*may have counted/);
+  expect(told(error)).toMatch(/0\.15 s.*may have been billed/);
   await pause(300);
   expect(api.received).toHaveLength(1);
   expect(await api.received[0]?.abandoned).toBe(true);
@@ -88,7 +88,7 @@ test.each(["before body", "after body", "mid answer"] as const)(
     const error = await refusal(provider.checkLiveness(await photo(), callOptions));
     expect(error).toMatchObject({ code: "no_answer", retryable: false });
     expect(error.next).toContain("Nothing was decided");
-    expect(error.next).toContain("may have counted");
+    expect(error.next).toContain("may have been billed");
     await pause(600);
     expect(api.received).toHaveLength(1);
   },
@@ -215,7 +215,7 @@ test.each([500, 502, 503, 504])(
       const sent = api.received.length;
       const error = await refusal(call());
       expect(error).toMatchObject({ code: "unavailable", retryable: false });
-      expect(error.next).toMatch(/may have counted the call.*ask the user/);
+      expect(error.next).toMatch(/may have been billed: retry only if the account owner accepts/);
       expect(api.received).toHaveLength(sent + 1);
     }
   },

@@ -36,7 +36,7 @@ test.each<readonly [string, Answer, FailureCode, RegExp]>([
         `403 that says nothing, ${JSON.stringify(empty)}`,
         { status: 403, ...empty },
         "unauthorized" as const,
-        /API key may not.*too few credits.*get_balance.*top_up/,
+        /API key lacks.*too few credits.*get_balance.*top_up/,
       ] as const,
   ),
   ["402", DIDIT.noCredit402, "no_credit", /credits/],
@@ -71,28 +71,29 @@ test.each<readonly [string, Answer, FailureCode, RegExp]>([
   // The balance is asked for where credits lack, and cannot be had here.
   expect(sent).toBe(code === "no_credit" ? 2 : 1);
   expect(error.retryable).toBe(code === "rate_limited");
-  if (code === "unavailable") expect(error.next).toMatch(/may have counted the call.*ask the user/);
+  if (code === "unavailable")
+    expect(error.next).toMatch(/may have been billed: retry only if the account owner accepts/);
 });
 
 const field = (name: string, text: unknown): Answer => ({ status: 400, body: { [name]: text } });
 
 test.each<[Answer, FailureCode, RegExp]>([
-  [field("user_image", ["File size should not exceed 5 MB"]), "image_rejected", /the user's image: it is larger/],
+  [field("user_image", ["File size should not exceed 5 MB"]), "image_rejected", /the user image: it is larger/],
   [
     field("ref_image", ["File extension “txt” is not allowed. Allowed extensions are: tiff, jpg, jpeg, png, webp."]),
     "image_rejected",
     /the reference image: its type is not accepted/,
   ],
-  [field("ref_image", ["No file was submitted."]), "invalid_input", /the reference image: it did not arrive/],
-  [field("user_image", ["The submitted file is empty."]), "image_rejected", /the user's image: it is empty/],
+  [field("ref_image", ["No file was submitted."]), "invalid_input", /the reference image: it was not received/],
+  [field("user_image", ["The submitted file is empty."]), "image_rejected", /the user image: it is empty/],
   [
     field("user_image", ["Upload a valid image. The file you uploaded was either not an image or a corrupted image."]),
     "image_rejected",
-    /the user's image: it cannot be decoded/,
+    /the user image: it cannot be decoded/,
   ],
-  [field("user_image", ["SECRET-PROSE"]), "image_rejected", /the user's image: it gave no reason/],
-  [field("user_image", "SECRET-PROSE"), "image_rejected", /the user's image/],
-  [field("user_image", { obey_me: 1 }), "image_rejected", /the user's image/],
+  [field("user_image", ["SECRET-PROSE"]), "image_rejected", /the user image: it gave no known reason/],
+  [field("user_image", "SECRET-PROSE"), "image_rejected", /the user image/],
+  [field("user_image", { obey_me: 1 }), "image_rejected", /the user image/],
   [
     field("face_match_score_decline_threshold", ["Ensure this value is less than or equal to 100."]),
     "invalid_input",

@@ -134,7 +134,7 @@ describe("Postgres", () => {
     for (let i = 0; i < 2; i++) {
       expect(await failure(open())).toMatchObject({
         code: "setup",
-        message: expect.stringContaining("gone or empty"),
+        message: expect.stringContaining("missing or empty"),
         next: expect.stringMatching(/gallery check.*\.mark/),
       });
     }
@@ -194,7 +194,7 @@ describe("Postgres", () => {
     onTestFinished(() => bare.stop());
     expect(await failure(open(bare.url))).toMatchObject({
       code: "setup",
-      message: "The database of the face gallery has no pgvector.",
+      message: "The gallery database has no pgvector.",
     });
   });
 

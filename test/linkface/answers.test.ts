@@ -138,26 +138,26 @@ describe("an attack is never approved", () => {
 
 describe("the summary", () => {
   test.each([
-    [1, "from 90 Linkface publishes one false accept in 1,000,000."],
-    [0.9, "from 90 Linkface publishes one false accept in 1,000,000."],
-    [0.899, "from 80 Linkface publishes one false accept in 100,000."],
-    [0.8, "from 80 Linkface publishes one false accept in 100,000."],
-    [0.7, "from 70 Linkface publishes one false accept in 10,000."],
-    [0.6, "from 60 Linkface publishes one false accept in 1,000."],
-    [0.5, "from 50 Linkface publishes one false accept in 100."],
-    [0.4, "from 40 Linkface publishes one false accept in 10."],
-    [0.399, "below 40 Linkface publishes no rate of false accepts."],
-    [0, "below 40 Linkface publishes no rate of false accepts."],
+    [1, "For scores of 90 and above, Linkface publishes one false accept in 1,000,000."],
+    [0.9, "For scores of 90 and above, Linkface publishes one false accept in 1,000,000."],
+    [0.899, "For scores of 80 and above, Linkface publishes one false accept in 100,000."],
+    [0.8, "For scores of 80 and above, Linkface publishes one false accept in 100,000."],
+    [0.7, "For scores of 70 and above, Linkface publishes one false accept in 10,000."],
+    [0.6, "For scores of 60 and above, Linkface publishes one false accept in 1,000."],
+    [0.5, "For scores of 50 and above, Linkface publishes one false accept in 100."],
+    [0.4, "For scores of 40 and above, Linkface publishes one false accept in 10."],
+    [0.399, "Linkface publishes no false-accept rate for scores below 40."],
+    [0, "Linkface publishes no false-accept rate for scores below 40."],
   ])("of %d tells the published rate", (score, row) => {
-    expect(judge({ verify_score: score, hack_score: 0.02 }).summary.endsWith(`scores ${row}`)).toBe(true);
+    expect(judge({ verify_score: score, hack_score: 0.02 }).summary.endsWith(row)).toBe(true);
   });
 
   test("says by whom, how, and how near to an attack", () => {
     expect(judge({ verify_score: 0.93, hack_score: 0.02 }).summary).toBe(
       "Liveness data against the selfie by Linkface: approved (score 93 of 100; declines below 70, the provider's default). " +
-        "The hack score is 0.02 of 1 (from 0.5 for review, above 0.98 an attack). " +
-        "Of several faces in the selfie the largest is compared. " +
-        "For scores from 90 Linkface publishes one false accept in 1,000,000.",
+        "The hack score is 0.02 of 1 (0.5 and above results in review, above 0.98 is an attack). " +
+        "If the selfie shows several faces, the largest is compared. " +
+        "For scores of 90 and above, Linkface publishes one false accept in 1,000,000.",
     );
     expect(judge({ verify_score: 0.93 }).summary).toContain("There is no hack score.");
   });

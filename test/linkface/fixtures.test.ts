@@ -79,6 +79,6 @@ test.each(names.filter((name) => !name.includes(".200.")))("%s becomes a failure
   // The reason for an invalid argument is a quotation, and nothing else of the service's words is told.
   const isQuoted = status === "INVALID_ARGUMENT";
   if (!isQuoted && reason !== undefined) expect(told(error)).not.toContain(reason);
-  if (isQuoted) expect(error.message).toContain(` Linkface gives as its reason: "${reason}".`);
+  if (isQuoted) expect(error.message).toContain(` Linkface's reason: "${reason}".`);
   for (const word of [image, request_id, status]) if (word !== undefined) expect(told(error)).not.toContain(word);
 });

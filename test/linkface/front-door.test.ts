@@ -104,7 +104,7 @@ describe.each(ERAS)("Linkface over stdio, $era", ({ connect }) => {
     onTestFinished(() => both.close());
     linkface.next(linkfaceError(403, "OUT_OF_QUOTA"));
     const answer = await both.call("verify_liveness_selfie", { selfie_image_id: "I", liveness_data_id: "L" });
-    expect(answer.text).toMatch(/^Error \[no_credit\]: The quota of the Linkface account/);
+    expect(answer.text).toMatch(/^Error \[no_credit\]: The Linkface account has no quota left/);
     expect(answer.text).not.toMatch(/balance|Didit/);
     expect(didit.received).toEqual([]);
   });

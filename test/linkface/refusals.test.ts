@@ -5,7 +5,7 @@ import type { Answer } from "../support/stand-in.ts";
 import { callOptions, LIVENESS_DATA, photo, refusal, setUp, told } from "./setting.ts";
 
 /** What may be said of a reason, other than that it is quoted. */
-const withoutQuote = (text: string) => text.replace(/ Linkface gives as its reason: "[^"]*"\./, "");
+const withoutQuote = (text: string) => text.replace(/ Linkface's reason: "[^"]*"\./, "");
 
 async function refused(answer: Answer) {
   const { api, provider } = await setUp();
@@ -22,7 +22,7 @@ async function refused(answer: Answer) {
 const CODES: readonly (readonly [number, string, FailureCode, RegExp])[] = [
   [400, "ENCODING_ERROR", "invalid_input", /UTF-8/],
   [400, "DOWNLOAD_TIMEOUT", "invalid_input", /too long to download.*5 seconds/],
-  [400, "DOWNLOAD_ERROR", "invalid_input", /could not download.*address/],
+  [400, "DOWNLOAD_ERROR", "invalid_input", /could not download.*URL/],
   [400, "IMAGE_FILE_SIZE_TOO_BIG", "image_rejected", /larger than 5 MB/],
   [400, "IMAGE_ID_NOT_EXIST", "not_found", /does not know the id.*image_id/],
   [400, "NO_FACE_DETECTED", "no_face", /no face.*whole face.*not a sign of fraud/],
@@ -33,7 +33,7 @@ const CODES: readonly (readonly [number, string, FailureCode, RegExp])[] = [
   [401, "UNAUTHORIZED", "unauthorized", /LINKFACE_API_ID and LINKFACE_API_SECRET/],
   [401, "KEY_EXPIRED", "unauthorized", /expired.*LINKFACE_API_ID/],
   [403, "RATE_LIMIT_EXCEEDED", "rate_limited", /no more calls/],
-  [403, "NO_PERMISSION", "unauthorized", /may not make this check/],
+  [403, "NO_PERMISSION", "unauthorized", /not allowed to run this check/],
   [403, "OUT_OF_QUOTA", "no_credit", /quota/],
   [404, "NOT_FOUND", "setup", /LINKFACE_API_BASE_URL/],
   [500, "INTERNAL_ERROR", "unavailable", /failed/],
@@ -122,12 +122,7 @@ describe("what is not documented is read by its HTTP status", () => {
     ["418", { status: 418, text: "SECRET-PROSE" }, "bad_response", /418/],
     ["429 all the same", { status: 429, text: "SECRET-PROSE" }, "rate_limited", /429/],
     ["502", { status: 502, text: "SECRET-PROSE" }, "unavailable", /502/],
-    [
-      "a redirect",
-      { status: 302, headers: { location: "https://elsewhere.example" } },
-      "bad_response",
-      /another address/,
-    ],
+    ["a redirect", { status: 302, headers: { location: "https://elsewhere.example" } }, "bad_response", /redirected/],
   ])("%s", async (_what, answer, code, says) => {
     const error = await refused(answer);
     expect(error.code).toBe(code);
@@ -150,7 +145,7 @@ describe("Linkface's own reason", () => {
 
   test("is quoted where it tells what was wrong", async () => {
     expect(await reasoned(...REFUSED, "selfie_file\nis empty")).toContain(
-      ' Linkface gives as its reason: "selfie_file is empty".',
+      ` Linkface's reason: "selfie_file is empty".`,
     );
     for (const none of [undefined, "  ", { a: 1 }])
       expect(await reasoned(...REFUSED, none)).not.toContain("its reason");

@@ -68,16 +68,16 @@ describe("exactly one way for each input", () => {
   const selfie = "selfie_path or selfie_url or selfie_image_id";
   const data = "liveness_data_path or liveness_data_url or liveness_data_id";
   test.each<[object, string]>([
-    [{}, `Give the selfie in exactly one way, as ${selfie}: none was given.`],
-    [{ liveness_data_id: "L" }, `Give the selfie in exactly one way, as ${selfie}: none was given.`],
-    [{ selfie_image_id: "I" }, `Give the liveness data in exactly one way, as ${data}: none was given.`],
+    [{}, `Pass the selfie in exactly one way, as ${selfie}: none was given.`],
+    [{ liveness_data_id: "L" }, `Pass the selfie in exactly one way, as ${selfie}: none was given.`],
+    [{ selfie_image_id: "I" }, `Pass the liveness data in exactly one way, as ${data}: none was given.`],
     [
       { ...IDS, selfie_path: "x.jpg" },
-      `Give the selfie in exactly one way, as ${selfie}: selfie_path and selfie_image_id were given.`,
+      `Pass the selfie in exactly one way, as ${selfie}: selfie_path and selfie_image_id were given.`,
     ],
     [
       { ...IDS, liveness_data_url: "https://a.example", liveness_data_path: "x.bin" },
-      `Give the liveness data in exactly one way, as ${data}: liveness_data_path and liveness_data_url and liveness_data_id were given.`,
+      `Pass the liveness data in exactly one way, as ${data}: liveness_data_path and liveness_data_url and liveness_data_id were given.`,
     ],
   ])("%j", async (args, message) => {
     expect(await refusedUnsent(args)).toMatchObject({ code: "invalid_input", message });
@@ -207,7 +207,7 @@ describe("what liveness data may be", () => {
   test("not the selfie once more", async () => {
     const error = await refusedUnsent(ask(put(folder, "jane-doe.jpg", await picture("jpeg"))));
     expect(error).toMatchObject({ code: "invalid_input" });
-    expect(error.message).toMatch(/is no liveness data\. It is an image/);
+    expect(error.message).toMatch(/is not liveness data\. It is an image/);
   });
 
   test.each<[string, (name: string) => string]>([
@@ -221,7 +221,7 @@ describe("what liveness data may be", () => {
     ],
   ])("not a hidden file, %s", async (_what, make) => {
     const error = await refusedUnsent(ask(make(".recording")));
-    expect(error.message).toBe("A hidden file is not read as liveness data.");
+    expect(error.message).toBe("Hidden files are not read as liveness data.");
   });
 
   test("not an empty file, nor one of more than 5 MB", async () => {

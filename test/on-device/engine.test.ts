@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url";
 import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startEngine } from "../../src/providers/on-device/engine.ts";
+import { readPack } from "../../src/providers/on-device/models.ts";
 import type { MeasuredFace, Reading } from "../../src/providers/on-device/pipeline/read.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { groupPhoto, makePhotos, type Photos } from "../support/photos.ts";
@@ -191,19 +192,19 @@ describe("a model that is not the one that was measured", () => {
     ["cut short", async (file) => writeFile(file, (await readFile(file)).subarray(0, 4000))],
   ])("%s: an error that says what to do, until it is mended", async (_how, damage) => {
     const folder = temporaryFolder();
-    await cp(BUILT.models, folder, { recursive: true });
+    await cp(new URL(BUILT.pack.folder), folder, { recursive: true });
     await damage(join(folder, "fr_feature.onnx"));
-    const engine = useEngine({ models: pathToFileURL(`${folder}/`) });
+    const engine = useEngine({ pack: await readPack(pathToFileURL(`${folder}/`)) });
     const image = await imageOf(photos.womanA);
     for (const _again of [1, 2]) {
       await expect(engine.read(image, upright)).rejects.toMatchObject({
         name: "CheckError",
         code: "setup",
         message: expect.stringContaining("fr_feature.onnx"),
-        next: expect.stringContaining("reinstall"),
+        next: expect.stringContaining("Reinstall"),
       });
     }
-    await cp(new URL("fr_feature.onnx", BUILT.models), join(folder, "fr_feature.onnx"));
+    await cp(new URL("fr_feature.onnx", BUILT.pack.folder), join(folder, "fr_feature.onnx"));
     expect((await engine.read(image, upright)).faces).toHaveLength(1);
   });
 });

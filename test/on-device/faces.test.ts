@@ -2,16 +2,15 @@ import { expect, test } from "vitest";
 import { decode } from "../../src/providers/on-device/pipeline/decode.ts";
 import { cosine, toEmbedding } from "../../src/providers/on-device/pipeline/embed.ts";
 import { ANGLES, type Box, mirror, turn } from "../../src/providers/on-device/pipeline/raster.ts";
-import { detect, embed, embedFace, type Run, read } from "../../src/providers/on-device/pipeline/read.ts";
+import { detect, embed, embedFace, read } from "../../src/providers/on-device/pipeline/read.ts";
 import { openRuntime } from "../../src/providers/on-device/runtime.ts";
 import { groupPhoto } from "../support/photos.ts";
 import { BUILT } from "./setting.ts";
 
 // The figures that the thresholds rest on. If one of these moves, embeddings of before cannot be compared with those of
-// now, and EMBEDDING_MODEL has to change with it.
+// now, and SHIPPED_EMBEDDINGS has to change with it.
 
 const runtime = openRuntime(BUILT);
-const run: Run = (model, input) => runtime.run(model, input);
 
 interface Found {
   readonly photo: number;
@@ -24,9 +23,9 @@ interface Found {
 async function facesOf(photo: number): Promise<Found[]> {
   const { raster } = await decode(await groupPhoto(photo));
   const found: Found[] = [];
-  for (const face of await detect(raster, run)) {
-    const { aligned, embedding: plain } = await embedFace(raster, face, run);
-    const mirrored = await embed(mirror(aligned), run);
+  for (const face of await detect(raster, runtime)) {
+    const { aligned, embedding: plain } = await embedFace(raster, face, runtime);
+    const mirrored = await embed(mirror(aligned), runtime);
     found.push({ photo, box: face.box, plain: toEmbedding(plain), both: toEmbedding(plain, mirrored) });
   }
   return found;
@@ -61,10 +60,10 @@ test("a turned photo is read as the upright one is", async () => {
   for (const photo of [3, 4, 5, 6]) {
     const { raster } = await decode(await groupPhoto(photo));
     const size = { width: raster.width, height: raster.height };
-    const upright = await read({ raster, ...size }, run, false);
+    const upright = await read({ raster, ...size }, runtime, false);
     for (const angle of ANGLES.slice(1)) {
       const turned = turn(raster, angle);
-      const found = await read({ raster: turned, width: turned.width, height: turned.height }, run, true);
+      const found = await read({ raster: turned, width: turned.width, height: turned.height }, runtime, true);
       // Turned by 90, it takes another 270 to stand upright.
       expect(found.angle).toBe(360 - angle);
       expect(found.main?.norm).toBeCloseTo(upright.main?.norm ?? 0, 2);

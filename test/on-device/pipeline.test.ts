@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { LivenessNetwork } from "../../src/providers/on-device/models.ts";
 import { inverse, similarity } from "../../src/providers/on-device/pipeline/align.ts";
 import { facesIn, frameOf, hasSeveralFaces, overlap, suppress } from "../../src/providers/on-device/pipeline/detect.ts";
 import { cosine, lengthOf, toEmbedding } from "../../src/providers/on-device/pipeline/embed.ts";
-import { livenessCrop, liveProbability } from "../../src/providers/on-device/pipeline/liveness.ts";
+import { liveLogitOf, livenessCrop, liveProbability } from "../../src/providers/on-device/pipeline/liveness.ts";
 import { lightOf, sharpnessOf } from "../../src/providers/on-device/pipeline/quality.ts";
 import {
   ANGLES,
@@ -15,6 +16,10 @@ import {
   turnBack,
 } from "../../src/providers/on-device/pipeline/raster.ts";
 import { apply, resizeBilinear, resizeByArea, warp } from "../../src/providers/on-device/pipeline/resample.ts";
+import { BUILT } from "./setting.ts";
+
+const { detector } = BUILT.pack;
+const [liveness] = BUILT.pack.liveness.networks as [LivenessNetwork];
 
 const side = fc.integer({ min: 1, max: 12 });
 const raster: fc.Arbitrary<Raster> = fc
@@ -191,7 +196,7 @@ test("of overlapping candidates the surest stays, and none that stays overlaps a
   const faces = fc.array(fc.record({ box, confidence: fc.double({ min: 0, max: 1, noNaN: true }) }), { maxLength: 20 });
   fc.assert(
     fc.property(faces, (candidates) => {
-      const kept = suppress(candidates);
+      const kept = suppress(candidates, 0.3);
       for (const [i, a] of kept.entries()) {
         for (const b of kept.slice(i + 1)) expect(overlap(a.box, b.box)).toBeLessThanOrEqual(0.3);
       }
@@ -212,7 +217,7 @@ test("overlap is the shared part of the union", () => {
 test("candidates become faces in pixels of the picture, largest first", () => {
   const scores = Float32Array.of(0.9, 0.1, 0.36, 0.64, 0.2, 0.8, 0.01, 0.99);
   const boxes = Float32Array.of(0, 0, 1, 1, 0, 0, 0.5, 0.5, 0, 0, 0.1, 0.1, 0.5, 0.5, 1, 1);
-  const faces = facesIn(scores, boxes, frameOf({ width: 640, height: 240 }, 0));
+  const faces = facesIn({ scores, boxes }, frameOf({ width: 640, height: 240 }, 0, detector.input), detector);
   expect(faces).toHaveLength(2);
   expect(faces[0]?.box).toEqual({ left: 320, top: 240, right: 640, bottom: 480 });
   expect(faces[1]?.box.right).toBeCloseTo(64, 4);
@@ -228,8 +233,9 @@ test("a second face is a rival from half the height of the first on", () => {
 
 test("planes hold the colours in the order of the network", () => {
   const pixels = Uint8Array.of(10, 20, 30, 40, 50, 60);
-  expect([...toPlanes(pixels, { order: "rgb", mean: 0, scale: 1 })]).toEqual([10, 40, 20, 50, 30, 60]);
-  expect([...toPlanes(pixels, { order: "bgr", mean: 10, scale: 10 })]).toEqual([2, 5, 1, 4, 0, 3]);
+  expect([...toPlanes(pixels, { order: "rgb", mean: [0, 0, 0], scale: [1, 1, 1] })]).toEqual([10, 40, 20, 50, 30, 60]);
+  expect([...toPlanes(pixels, { order: "bgr", mean: [10, 10, 10], scale: [10, 10, 10] })]).toEqual([2, 5, 1, 4, 0, 3]);
+  expect([...toPlanes(pixels, { order: "bgr", mean: [10, 20, 30], scale: [1, 2, 3] })]).toEqual([0, 10, 0, 15, 0, 30]);
 });
 
 test("an embedding is a unit vector, and one of itself has the cosine 1", () => {
@@ -245,23 +251,27 @@ test("an embedding is a unit vector, and one of itself has the cosine 1", () => 
   );
 });
 
+const shift = (factor: number) => ({ ...liveness, crop: { shape: "shift" as const, factor } });
+
 test("liveness shows so many times the box, moved inside the picture, or less where it ends", () => {
   const picture = filled(1000, 1000, [9, 9, 9]);
-  expect(livenessCrop(picture, { left: 400, top: 400, right: 500, bottom: 520 }, 2.7).scale).toBe(2.7);
-  expect(livenessCrop(picture, { left: 0, top: 0, right: 100, bottom: 120 }, 1.5).scale).toBe(1.5);
-  const filling = livenessCrop(picture, { left: -20, top: 100, right: 700, bottom: 1100 }, 2.7);
+  expect(livenessCrop(picture, { left: 400, top: 400, right: 500, bottom: 520 }, shift(2.7)).scale).toBe(2.7);
+  expect(livenessCrop(picture, { left: 0, top: 0, right: 100, bottom: 120 }, shift(1.5)).scale).toBe(1.5);
+  const filling = livenessCrop(picture, { left: -20, top: 100, right: 700, bottom: 1100 }, shift(2.7));
   expect(filling.scale).toBeCloseTo(0.999, 3);
   expect(filling.crop).toMatchObject({ width: 128, height: 128 });
   expect(new Set(filling.crop.data)).toEqual(new Set([9]));
 });
 
 test("the live probability is that of the mean log-odds of the crops, each within +-6", () => {
-  expect(liveProbability(Float32Array.of(0, 0, 0))).toBeCloseTo(1 / 3);
-  const [sure, notAtAll] = [Float32Array.of(1000, 0, 0), Float32Array.of(-1000, 0, 0)];
+  const of = (...logits: number[]) =>
+    liveLogitOf({ output: Float32Array.of(...logits) }, { output: "output", live: 0 });
+  expect(liveProbability(of(0, 0, 0))).toBeCloseTo(1 / 3);
+  const [sure, notAtAll] = [of(1000, 0, 0), of(-1000, 0, 0)];
   expect(liveProbability(sure)).toBeCloseTo(1 / (1 + Math.exp(-6)));
   expect(liveProbability(notAtAll, notAtAll)).toBeCloseTo(1 / (1 + Math.exp(6)));
   expect(liveProbability(sure, notAtAll)).toBeCloseTo(0.5);
-  expect(liveProbability(sure, Float32Array.of(0, 0, -1000))).toBeCloseTo(1 / (1 + Math.exp(-3)));
+  expect(liveProbability(sure, of(0, 0, -1000))).toBeCloseTo(1 / (1 + Math.exp(-3)));
 });
 
 test("light and sharpness of what is known", () => {

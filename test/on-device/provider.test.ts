@@ -2,10 +2,10 @@ import { readFile } from "node:fs/promises";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decide, decideSearch } from "../../src/decision/decision.ts";
-import { qualityOf, similarityOf } from "../../src/providers/on-device/scores.ts";
+import { shownScoreOn } from "../../src/providers/on-device/scores.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { makePhotos, type Photos } from "../support/photos.ts";
-import { callOptions, imageOf, openOnDevice, tagsOf, useOnDevice } from "./setting.ts";
+import { BUILT, callOptions, imageOf, openOnDevice, tagsOf, useOnDevice } from "./setting.ts";
 
 /** For whatever leaves its gallery empty. */
 const provider = openOnDevice();
@@ -340,7 +340,7 @@ test.each([
   [0.85, 100],
   [1, 100],
 ])("a cosine of %d is a similarity of %d", (cosine, similarity) => {
-  expect(similarityOf(cosine)).toBe(similarity);
+  expect(shownScoreOn(BUILT.pack.curves.similarity, cosine)).toBe(similarity);
 });
 
 test.each([
@@ -350,5 +350,5 @@ test.each([
   [4, 100],
   [5, 100],
 ])("an embedding of length %d has a quality of %d", (norm, quality) => {
-  expect(qualityOf(norm)).toBe(quality);
+  expect(shownScoreOn(BUILT.pack.curves.quality, norm)).toBe(quality);
 });

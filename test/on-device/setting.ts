@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { onTestFinished } from "vitest";
 import { type Image, toImage } from "../../src/image.ts";
-import type { EngineOptions } from "../../src/providers/on-device/engine.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
+import { readPack } from "../../src/providers/on-device/models.ts";
 import { type OnDeviceOptions, onDevice } from "../../src/providers/on-device/provider.ts";
 import { temporaryFolder } from "../support/clients.ts";
 
@@ -11,7 +11,7 @@ const DIST = new URL("../../dist/", import.meta.url);
 /** The engine's program and networks as the build made them. */
 export const BUILT = {
   worker: new URL("worker.js", DIST),
-  models: new URL("models/", DIST),
+  pack: await readPack(new URL("models/", DIST)),
   wasm: new URL("ort-wasm-simd-threaded.wasm", DIST),
 } as const;
 
@@ -26,12 +26,12 @@ export async function imageOf(source: string | Uint8Array): Promise<Image> {
 }
 
 /** The provider with a gallery of its own. */
-export function openOnDevice(options: Partial<OnDeviceOptions> & EngineOptions = {}) {
+export function openOnDevice(options: Partial<OnDeviceOptions> = {}) {
   const folder = temporaryFolder("gallery-");
   const provider = onDevice({
     openGallery: (model) => openSqliteGallery({ file: `${folder}/gallery.sqlite`, model }),
     worker: BUILT.worker,
-    models: BUILT.models,
+    pack: BUILT.pack,
     ...options,
   });
   return provider;

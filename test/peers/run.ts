@@ -1,12 +1,13 @@
 /**
  * The suites of others, against the built program: the protocol's official conformance suite over HTTP, and the
- * Inspector's command line over stdio. Both need a newer Node than this project does, so one is installed beside them.
+ * Inspector's command line over stdio; and the programs that install the skill from this checkout. Most need a newer
+ * Node than this project does, so one is installed beside them.
  *
  *   npx tsx test/peers/run.ts [folder to install into, kept; default: a temporary one]
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -16,8 +17,11 @@ const PACKAGES = [
   "node@24",
   "@modelcontextprotocol/conformance@0.2.0-alpha.12",
   "@modelcontextprotocol/inspector@2.12",
+  "@anthropic-ai/claude-code@2.1.330",
+  "skills@1.7.4",
 ];
-const MAIN = resolve(import.meta.dirname, "../../dist/main.js");
+const ROOT = resolve(import.meta.dirname, "../..");
+const MAIN = join(ROOT, "dist/main.js");
 const TOKEN = "a-token-for-the-suites-of-others-0123456789";
 const SKILL_SCENARIOS = ["sep-2640-skills-directory", "sep-2640-skills-enumeration", "sep-2640-skills-manifest"];
 
@@ -35,7 +39,14 @@ const home = join(folder, "home");
 mkdirSync(home, { recursive: true });
 writeFileSync(join(folder, "package.json"), "{}"); // npm would look for one further up
 const bin = (name: string) => join(folder, "node_modules/.bin", name);
-const env = { HOME: home, PATH: process.env["PATH"] ?? "", BIOMETRICS_PROVIDER: "on-device" };
+const env = {
+  HOME: home,
+  PATH: process.env["PATH"] ?? "",
+  BIOMETRICS_PROVIDER: "on-device",
+  // Nothing but what is asked of them: no reports, no updates.
+  DISABLE_TELEMETRY: "1",
+  CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+};
 
 let failed = 0;
 let passed = 0;
@@ -64,6 +75,11 @@ try {
     await suite(`inspector, ${era}, skills/list`, () =>
       inspector(era, /Verified 1 skill .*no conformance errors/, "skills/list", "--verify"));
   }
+
+  await suite("Claude Code, plugin validate", () => claude(/Validation passed/, "validate", "--strict", ROOT));
+  await suite("Claude Code, plugin marketplace add", () => claude(/added/, "marketplace", "add", ROOT));
+  await suite("Claude Code, plugin install", () => claude(/installed/, "install", "face-checks@biometrics-mcp"));
+  await suite("skills add", addSkill);
 } finally {
   if (given === undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 }
@@ -153,6 +169,22 @@ async function inspector(era: string, expected: RegExp, ...method: readonly stri
   const args = ["--cli", "--protocol-era", era, ...target, "--method", ...method];
   const { code, output } = await onNode24(bin("mcp-inspector"), args);
   return { ok: code === 0 && expected.test(output), figures: "", output: `exit code ${code}\n${output}` };
+}
+
+/** Its wrapper, which starts the program of this platform also where npm runs no install scripts. */
+async function claude(expected: RegExp, ...args: readonly string[]): Promise<Outcome> {
+  const wrapper = join(folder, "node_modules/@anthropic-ai/claude-code/cli-wrapper.cjs");
+  const { code, output } = await onNode24(wrapper, ["plugin", ...args]);
+  return { ok: code === 0 && expected.test(output), figures: "", output: `exit code ${code}\n${output}` };
+}
+
+async function addSkill(): Promise<Outcome> {
+  const args = ["add", ROOT, "--skill", "face-checks", "--agent", "claude-code", "--copy", "--yes"];
+  const { code, output } = await onNode24(bin("skills"), args);
+  const skill = "skills/face-checks/SKILL.md";
+  const installed = join(folder, ".claude", skill);
+  const isSame = existsSync(installed) && readFileSync(installed).equals(readFileSync(join(ROOT, skill)));
+  return { ok: code === 0 && isSame, figures: "", output: `exit code ${code}\n${output}` };
 }
 
 function onNode24(program: string, args: readonly string[]) {

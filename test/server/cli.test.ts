@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -200,7 +200,7 @@ test("what was not finished exits with 3, and says to the person how to run that
   const { code, out, err } = await biometrics(["verify-person", selfie, selfie]);
   expect(code).toBe(3);
   expect(out).toMatch(/^review\n/);
-  expect(out).toContain("For the search alone, run biometrics-mcp search-face on the selfie");
+  expect(out).toContain("To run the search alone, run biometrics-mcp search-face on the selfie");
   expect(err).toContain("face_search failed, bad_response");
 });
 
@@ -213,7 +213,7 @@ describe("- reads the image from standard input", () => {
 
   test.each([
     ["nothing", "", /Standard input is empty/],
-    ["no image", "hello", /not an image that is accepted/],
+    ["no image", "hello", /The file is not JPEG/],
     ["too much", new Uint8Array(5 * 2 ** 20 + 1), /too large; the limit is 5 MB/],
     ["a damaged image", new Uint8Array([0xff, 0xd8, 0xff, 0xe0]), /damaged|not an image/],
   ] as const)("%s is refused, and nothing is sent", async (_what, input, message) => {
@@ -240,32 +240,19 @@ test("a folder that is named twice is listed once", async () => {
 describe("words on a terminal speak to the person there", () => {
   test("in an error, whose JSON is for a program", async () => {
     const { err } = await biometrics(["check-liveness", selfie], { DIDIT_API_KEY: "", BIOMETRICS_PROVIDER: "didit" });
-    expect(err).toMatch(/Next: Set DIDIT_API_KEY, or open an account with biometrics-mcp register-account; or leave /);
-  });
-
-  const src = join(import.meta.dirname, "../../src");
-  const sentences = readdirSync(src, { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts") && !/^(for-person|server|http|prompts)\.ts$/.test(file))
-    .flatMap((file) => [
-      ...readFileSync(join(src, file), "utf8").matchAll(/(["'`])((?:(?!\1|\n).)*\bthe user\b(?:(?!\1|\n).)*)\1/gi),
-    ])
-    .map(([, , sentence = ""]) => sentence);
-
-  test("no sentence of ours is left that is for an agent", () => {
-    expect(sentences.length).toBeGreaterThan(50);
-    const left = sentences
-      .map(forPerson)
-      .filter((said) => /\b(ask|tell|give) the user\b|\bthe user (of this|may|must)\b/i.test(said));
-    expect(left).toEqual([]);
+    expect(err).toMatch(/Next: Open an account with biometrics-mcp register-account; or set DIDIT_API_KEY or .*\.\n$/);
   });
 
   test.each([
-    ["Ask the user to correct X, then to restart this server.", "Correct X, then try again."],
-    ["Nothing was decided. Tell the user that the log says why.", "Nothing was decided. The log says why."],
-    ["Ask the user for another file.", "Use another file."],
-    ["Call list_faces to see what there is.", "Run biometrics-mcp list-faces to see what there is."],
-    ["Ask the user to update this server, or to set X.", "Update biometrics-mcp, or set X."],
-  ])("%s", (agent, person) => expect(forPerson(agent)).toBe(person));
+    ["Correct X, then restart the server.", "Correct X."],
+    [
+      "Call list_faces to see which faces are enrolled.",
+      "Run biometrics-mcp list-faces to see which faces are enrolled.",
+    ],
+    ["Retry with rotate: true, or without save.", "Retry with --rotate, or without save."],
+    ["Retry without compare_all.", "Retry without --compare-all."],
+    ["US dollars: ask, never invent it", "US dollars"],
+  ])("%s", (text, shown) => expect(forPerson(text)).toBe(shown));
 });
 
 describe("completion", () => {

@@ -55,7 +55,7 @@ describe("the doctor", () => {
     const { code, out } = await biometrics(setting, ["doctor"]);
     expect(code).toBe(0);
     for (const line of [
-      `ok    folder ${setting.home}: can be read`,
+      `ok    folder ${setting.home}: readable`,
       `ok    data folder ${setting.data}: only its owner`,
       "ok    provider on-device: JPEG, PNG, WebP and TIFF can be decoded",
       `ok    gallery ${setting.gallery}: 1 face\n`,
@@ -72,7 +72,7 @@ describe("the doctor", () => {
       LINKFACE_API_ID: "an-id-of-linkface",
     });
     expect(code).toBe(1);
-    const tests = JSON.parse(out).tests as { test: string; ok: boolean; said: string }[];
+    const tests = JSON.parse(out).tests as { test: string; ok: boolean; detail: string }[];
     expect(tests.map(({ test: name, ok }) => [name, ok])).toEqual([
       [`folder ${setting.home}`, true],
       [`data folder ${setting.data}`, true],
@@ -80,8 +80,8 @@ describe("the doctor", () => {
       ["gallery", true],
       ["Linkface", false],
     ]);
-    expect(tests[2]?.said).toContain("DIDIT_API_KEY");
-    expect(tests[4]?.said).toContain("LINKFACE_API_SECRET is missing");
+    expect(tests[2]?.detail).toContain("DIDIT_API_KEY");
+    expect(tests[4]?.detail).toContain("LINKFACE_API_SECRET is missing");
     expect(out).not.toContain("an-id-of-linkface");
   });
 
@@ -118,7 +118,7 @@ describe("gallery check", () => {
   test("tells count, schema and lengths of a gallery in order, and makes none", async () => {
     const setting = newSetting();
     const none = await biometrics(setting, ["gallery", "check"]);
-    expect(none).toMatchObject({ code: 0, out: expect.stringContaining("there is none yet") });
+    expect(none).toMatchObject({ code: 0, out: expect.stringContaining("does not exist yet") });
     await blocked(setting);
     const { code, out } = await biometrics(setting, ["gallery", "check"]);
     expect(code).toBe(0);

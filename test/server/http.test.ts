@@ -71,9 +71,9 @@ describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
 
   test("a path of another machine is refused with the reason, and the instructions say so before", async () => {
     const client = await connect(server);
-    expect(client.instructions()).toContain("Paths are those of the machine that runs this server");
+    expect(client.instructions()).toContain("Paths are on the machine that runs this server");
     const { text, everything } = await client.call("check_liveness", { image_path: "/home/of/the/client/me.jpg" });
-    expect(text).toMatch(/^Error \[path_refused\]: .*\nNext: The path must be on the machine that runs this server/);
+    expect(text).toMatch(/^Error \[path_refused\]: .*\nNext: The file must be on the machine that runs this server/);
     expect(everything).not.toContain("/home/of/the/client");
   });
 
@@ -191,7 +191,7 @@ describe("who may come in", () => {
   test.each([{}, { chunked: true as const }])("a body over 1 MB is 413, %j", async (how) => {
     const body = JSON.stringify({ ...INITIALIZE, padding: "x".repeat(2 ** 20) });
     const { status, text } = await raw(server, { body, ...how });
-    expect({ status, text }).toEqual({ status: 413, text: expect.stringContaining("give paths, not images") });
+    expect({ status, text }).toEqual({ status: 413, text: expect.stringContaining("pass paths, not images") });
   });
 
   test("a body that is announced as too large is refused before it comes", async () => {

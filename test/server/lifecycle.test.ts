@@ -1,7 +1,15 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Connection, cleanEnvironment, closing, ERAS, MAIN, temporaryFolder } from "../support/clients.ts";
+import {
+  aSecond,
+  type Connection,
+  cleanEnvironment,
+  closing,
+  ERAS,
+  MAIN,
+  temporaryFolder,
+} from "../support/clients.ts";
 
 const INITIALIZE = {
   jsonrpc: "2.0",
@@ -32,7 +40,7 @@ test("when stdin closes the process ends with 0 within a second", async () => {
   const closed = performance.now();
   child.stdin.end();
   expect(await exit).toEqual([0, null]);
-  expect(performance.now() - closed).toBeLessThan(1000);
+  expect(performance.now() - closed).toBeLessThan(await aSecond());
 });
 
 test("so it does when stdin was never used, and at SIGTERM", async () => {
@@ -45,7 +53,7 @@ test("so it does when stdin was never used, and at SIGTERM", async () => {
   const told = performance.now();
   stopped.child.kill("SIGTERM");
   expect(await stopped.exit).toEqual([0, null]);
-  expect(performance.now() - told).toBeLessThan(1000);
+  expect(performance.now() - told).toBeLessThan(await aSecond());
 });
 
 test("stdout carries nothing but protocol frames, whatever comes in", async () => {
@@ -129,19 +137,21 @@ describe.each(ERAS)("arguments, $era", ({ connect }) => {
     ["top_up", { amount_in_dollars: 50.001 }, "amount_in_dollars must be a multiple of 0.01"],
     ["match_faces", {}, "user_image_path is required; reference_image_path is required"],
   ])("%s, %#: what is wrong is said", async (name, args, said) => {
-    expect(await wrong(name, args)).toContain(`Error [invalid_input]: The arguments of ${name} are wrong: ${said}.\n`);
+    expect(await wrong(name, args)).toContain(
+      `Error [invalid_input]: The arguments of ${name} are invalid: ${said}.\n`,
+    );
   });
 
   test("a misspelt name is told, with the cure", async () => {
     expect(await wrong("check_liveness", { ...photo, decline_treshold: null })).toMatch(
-      /^Error \[invalid_input\]: .*there is no "decline_treshold"; remove it and retry .*decline_threshold/,
+      /^Error \[invalid_input\]: .*unknown argument "decline_treshold" \(known: .*decline_threshold/,
     );
   });
 
   test("of many unknown names the first are told, and how many there are", async () => {
     const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`surprise_${n}`, n]));
     const said = await wrong("check_liveness", { ...photo, ...many });
-    expect(said).toMatch(/there is no "surprise_0", .*"surprise_4", and 99,995 more; remove/);
+    expect(said).toMatch(/unknown argument "surprise_0", .*"surprise_4", and 99,995 more \(known/);
     expect(said.length).toBeLessThan(500);
   });
 
@@ -154,8 +164,8 @@ describe.each(ERAS)("arguments, $era", ({ connect }) => {
 
   test("a prompt says what is wrong with its arguments in the same words", async () => {
     const get = (args: Record<string, string>) => server.getPrompt("onboard_person", args);
-    await expect(get({})).rejects.toThrow("The arguments of onboard_person are wrong: selfie_path is required.");
-    await expect(get({ selfie_path: "/x", selfy: "1" })).rejects.toThrow(/there is no "selfy"/);
+    await expect(get({})).rejects.toThrow("The arguments of onboard_person are invalid: selfie_path is required.");
+    await expect(get({ selfie_path: "/x", selfy: "1" })).rejects.toThrow(/unknown argument "selfy"/);
     await expect(
       server.getPrompt("compare_two_photos", {
         user_image_path: "/x",

@@ -25,7 +25,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
     const { structuredContent, text } = await server.call("check_liveness", { image_path: photos.womanA });
     expect(structuredContent).toMatchObject({ provider: "on-device", outcome: "review", threshold: 30 });
     expect(structuredContent?.["score"]).toBeGreaterThan(30);
-    expect(text).toContain("a screening and not a certificate");
+    expect(text).toContain("This is a screening");
     expect(text).not.toMatch(/: approved/);
   });
 
@@ -50,14 +50,14 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
   test("in an empty gallery nothing is compared, and nobody approved", async () => {
     const { structuredContent, text } = await server.call("search_face", { image_path: photos.womanB });
     expect(structuredContent).toMatchObject({ outcome: "review", matches: [], total_matches: 0 });
-    expect(text).toMatch(/nothing was compared, since the gallery is empty/);
+    expect(text).toMatch(/nothing was compared, as the gallery is empty/);
   });
 
   test("another face of a group is found by match and search, which say so; and not when they are not to", async () => {
     const args = { user_image_path: photos.womanB, reference_image_path: photos.group };
     const { structuredContent, text } = await server.call("match_faces", args);
     expect(structuredContent).toMatchObject({ outcome: "review", warnings: [{ tag: "OTHER_FACES_MATCHED" }] });
-    expect(text).toMatch(/most alike are the faces at \[[\d,]+\] in user_image and \[[\d,]+\] in reference_image/);
+    expect(text).toMatch(/most similar are the faces at \[[\d,]+\] in user_image and \[[\d,]+\] in reference_image/);
     const main = await server.call("match_faces", { ...args, compare_all: false });
     expect(main.structuredContent).toMatchObject({ outcome: "declined" });
     const enrolled = await server.call("enroll_face", { image_path: photos.womanB, label: "Ann" });
@@ -153,7 +153,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
       });
       const answer = await verify({});
       expect(answer.structuredContent).toMatchObject({ outcome: "declined", steps: [{}, { outcome: "declined" }] });
-      expect(answer.text).toContain("1 further step not made");
+      expect(answer.text).toContain("1 further step not run");
       await server.call("remove_face", { face_id: structuredContent?.["face_id"] });
     });
 
@@ -212,6 +212,7 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
   });
 
   test("the protocol answers while a check is computed", async () => {
+    const started = performance.now();
     const calls = Array.from({ length: 6 }, () =>
       server.call("check_liveness", { image_path: photos.group, rotate: true }),
     );
@@ -227,9 +228,11 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
       await new Promise((next) => setTimeout(next, 5));
     }
     await all;
+    const perCheck = (performance.now() - started) / calls.length;
     waits.sort((a, b) => a - b);
-    // The median: a machine that is busy with other things may keep one answer waiting.
-    expect(waits[waits.length >> 1]).toBeLessThan(100);
+    // As a share of a check, since a busy machine stretches both: in the same thread it would wait for a whole one. The
+    // median, since one answer may be kept waiting by other things.
+    expect(waits[waits.length >> 1]).toBeLessThan(perCheck / 3);
     expect(waits.length).toBeGreaterThan(3);
   });
 
@@ -277,5 +280,5 @@ test.each(ERAS)("verify_person without a gallery that works makes its other step
   });
   expect(answer.text).toContain("The search failed [setup] and decided nothing");
   const saved = await server.call("verify_person", { ...args, save: true });
-  expect(saved.text).toMatch(/^Error \[unsupported\]: A check on the device keeps nothing/);
+  expect(saved.text).toMatch(/^Error \[unsupported\]: Checks on the device keep nothing/);
 });

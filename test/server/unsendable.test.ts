@@ -29,6 +29,7 @@ function serverOf(raw: unknown) {
     loadFile: unused,
     linkface: unused,
     thresholds: { liveness: undefined, match: undefined },
+    settings: { file: "", saved: [] },
     account: unused,
     folders: async () => [],
   };

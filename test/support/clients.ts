@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -144,6 +146,13 @@ function callTool(
   return client instanceof LegacyClient
     ? client.callTool({ name, arguments: args }, undefined, given)
     : client.callTool({ name, arguments: args }, given);
+}
+
+/** A second, in ms, and more where the machine is so busy that a program with nothing to do takes long. */
+export async function aSecond(): Promise<number> {
+  const began = performance.now();
+  await once(spawn(process.execPath, ["-e", "0"]), "exit");
+  return 1000 + 10 * (performance.now() - began);
 }
 
 /** The real path of a new folder. The run removes it at its end. */

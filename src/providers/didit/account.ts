@@ -159,10 +159,14 @@ function refuseTooSoon(codeSentAt: string): void {
   const ageS = Math.floor((Date.now() - Date.parse(codeSentAt)) / 1000);
   if (ageS < 0 || ageS >= COOL_DOWN_S) return; // a clock that was set back must not lock anybody out
   const waitS = COOL_DOWN_S - ageS;
-  throw new CheckError("rate_limited", `Didit sent a code to this address ${ageS} s ago, and sends one a minute.`, {
-    retryAfterSeconds: waitS,
-    next: `Ask the user to look for the code, in the spam folder too. For another one, call again in ${waitS} s.`,
-  });
+  throw new CheckError(
+    "rate_limited",
+    `Didit sent a code to this address ${ageS} s ago and sends at most one a minute.`,
+    {
+      retryAfterSeconds: waitS,
+      next: `Look for the code, also in the spam folder. For another one, retry in ${waitS} s.`,
+    },
+  );
 }
 
 const isSame = (email: string) => {
@@ -187,7 +191,7 @@ function rethrowRegistration(thrown: unknown): never {
   const error = CheckError.from(thrown);
   if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
   throw errorWith(error, {
-    next: "Whether the account was opened is not known; its password is kept. Ask the user whether a code came (verify_email), else call register_account with the same address again.",
+    next: "The account may have been opened; its password is kept. If a code was emailed, call verify_email; otherwise call register_account again with the same address.",
   });
 }
 
@@ -195,6 +199,6 @@ function rethrowVerification(thrown: unknown): never {
   const error = CheckError.from(thrown);
   if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
   throw errorWith(error, {
-    next: "Nothing was saved. Whether the code was accepted is not known: call verify_email again with the same code and, if that is refused, register_account with the same address, which then fetches the key.",
+    next: "Nothing was saved; the code may have been accepted. Call verify_email again with the same code; if that is refused, call register_account with the same address, which then fetches the key.",
   });
 }

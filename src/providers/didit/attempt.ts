@@ -19,12 +19,12 @@ export async function attempt<T>(
   call: Omit<Call<T>, "refusals">,
   table: Refusals,
 ): Promise<Answer<T> | Refused> {
-  let said: { status: number; body: unknown; refusal: Refusal } | undefined;
+  let last: { status: number; body: unknown; refusal: Refusal } | undefined;
   const rows = Object.entries(table).map(([status, row]) => [
     status,
     (body: unknown): Refusal => {
       const refusal = typeof row === "function" ? row(body) : row;
-      said = { status: Number(status), body, refusal };
+      last = { status: Number(status), body, refusal };
       return refusal;
     },
   ]);
@@ -33,8 +33,8 @@ export async function attempt<T>(
   } catch (thrown) {
     const error = CheckError.from(thrown);
     // After a refusal the call may have been repeated, and have failed in another way.
-    if (said?.refusal.message !== error.message) throw error;
-    const { status, body } = said;
+    if (last?.refusal.message !== error.message) throw error;
+    const { status, body } = last;
     const retryAfterSeconds = error.retryAfterSeconds ?? secondsIn(body);
     return { status, body, error: errorWith(error, { retryAfterSeconds }) };
   }

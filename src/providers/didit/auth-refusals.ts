@@ -6,15 +6,18 @@ import { PASSWORD_RULES } from "./password.ts";
 // Nobody has published the bodies of the account API's refusals. Statuses lead; the text is searched for a few words,
 // and where those do not settle it, the answer says every reason that there may be.
 
+/** Didit's own limits. */
+const LOCKS = "5 wrong passwords lock the account for 15 minutes, 10 for an hour, 20 for a day";
+
 const refused = (status: number): Refusal => ({
   code: "bad_response",
-  message: `Didit's account API refused the call in a way that was not understood (HTTP ${status}).`,
+  message: `Didit's account API refused the call for an unknown reason (HTTP ${status}).`,
 });
 
 const WRONG_ADDRESS: Refusal = {
   code: "setup",
-  message: "There is no such call at the address that is set for Didit's account API.",
-  next: "Ask the user to check DIDIT_AUTH_BASE_URL (by default https://apx.didit.me), then to restart this server.",
+  message: "The URL configured for Didit's account API has no such endpoint.",
+  next: "Correct DIDIT_AUTH_BASE_URL (default: https://apx.didit.me), then restart the server.",
 };
 
 /** What a status means where the call itself does not give it another meaning. */
@@ -27,8 +30,8 @@ export const AUTH_REFUSALS: Refusals = {
   409: refused(409),
   410: refused(410),
   422: refused(422),
-  423: { code: "rate_limited", message: "Didit has locked the account for a while." },
-  429: { code: "rate_limited", message: "Didit takes no more calls for accounts for now." },
+  423: { code: "rate_limited", message: "Didit has locked the account temporarily." },
+  429: { code: "rate_limited", message: "Didit accepts no more account calls for now." },
 };
 
 /** For `register` alone: others fail with a 500 when Didit fails. */
@@ -37,14 +40,14 @@ export const REGISTER_REFUSALS: Refusals = {
   429: {
     code: "rate_limited",
     message:
-      "Didit opens no more accounts for now: it takes 5 requests an hour from one network, further codes included.",
-    next: "Tell the user to wait, an hour at most, then call register_account again.",
+      "Didit opens no more accounts for now: it accepts 5 requests an hour from one network, including requests for another code.",
+    next: "Wait up to an hour, then call register_account again.",
   },
   500: {
     code: "invalid_input",
     message:
-      "Didit failed to register this address (HTTP 500). It does so for an address whose domain takes no mail, such as example.com, but also when it is out of order.",
-    next: "Ask the user to check the address. If it is right, try again later, not at once: Didit allows 5 attempts an hour.",
+      "Didit failed to register this address (HTTP 500), either because its domain receives no email (such as example.com) or because Didit is down.",
+    next: "Check the address. If it is right, retry later: Didit allows 5 attempts an hour.",
   },
 };
 
@@ -52,8 +55,8 @@ export const RESEND_REFUSALS: Refusals = {
   ...AUTH_REFUSALS,
   429: {
     code: "rate_limited",
-    message: "Didit sends no further code for now: one a minute, and 5 an hour.",
-    next: "Ask the user to look for the code that was sent, in the spam folder too, or wait and call register_account again.",
+    message: "Didit sends no more codes for now: at most one a minute and 5 an hour.",
+    next: "Look for the code already sent, also in the spam folder, or wait and call register_account again.",
   },
 };
 
@@ -62,7 +65,7 @@ export const VERIFY_REFUSALS: Refusals = {
   429: {
     code: "rate_limited",
     message: "Didit checks no more codes for now.",
-    next: "Wait some minutes, then call register_account with the same address for a new code.",
+    next: "Wait a few minutes, then call register_account with the same address for a new code.",
   },
 };
 
@@ -70,9 +73,8 @@ export const LOGIN_REFUSALS: Refusals = {
   ...AUTH_REFUSALS,
   429: {
     code: "rate_limited",
-    message:
-      "Didit lets nobody sign in to this account for now: 5 wrong passwords lock it for 15 minutes, 10 for an hour, 20 for a day.",
-    next: "Tell the user to wait, and to try the password in Didit's console before this tool is called again.",
+    message: `Didit allows no sign-in to this account for now: ${LOCKS}.`,
+    next: "Wait, then test the password in Didit's console before calling register_account again.",
   },
 };
 
@@ -98,25 +100,25 @@ export function complaintOf(it: Refused): CheckError | undefined {
   if (!isAboutAddress(it)) return undefined;
   return new CheckError("invalid_input", "Didit does not accept this email address.", {
     cause: it.error.cause,
-    next: "Ask the user for another address, one that takes mail, and call register_account again.",
+    next: "Call register_account with another address, one that receives email.",
   });
 }
 
 export function passwordRefused(message: string, it?: Refused): CheckError {
   return new CheckError("invalid_input", `${message}.`, {
     cause: it?.error.cause,
-    next: "Ask the user for another password, or leave it out: then a strong one is made and kept.",
+    next: "Choose another password, or omit it to have a strong one generated and kept.",
   });
 }
 
 const OTHER_WAYS =
-  "Ask the user for its password and call register_account with it: that signs in and fetches the key. Or the user copies the API key from Didit's console (https://console.didit.me) to DIDIT_API_KEY.";
+  "Call register_account with its password, which signs in and fetches the key; or copy the API key from Didit's console (https://console.didit.me) to DIDIT_API_KEY, then restart the server.";
 
 /** No password of that account is known here. */
 export function alreadyThere(it: Refused): CheckError {
   const message = isTaken(it)
-    ? "There is a Didit account with this address already."
-    : "Didit opened no account and gave no reason that is known here (HTTP 400); most likely there is one with this address already.";
+    ? "There already is a Didit account with this address."
+    : "Didit opened no account and gave no known reason (HTTP 400); most likely there already is one with this address.";
   return new CheckError("invalid_input", message, { cause: it.error.cause, next: OTHER_WAYS });
 }
 
@@ -126,7 +128,7 @@ export function wrongPassword(it: Refused): CheckError {
     "There seems to be a Didit account with this address, but signing in with this password failed.",
     {
       cause: it.error.cause,
-      next: `Do not guess: 5 failures lock the account for 15 minutes, 10 for an hour, 20 for a day. ${OTHER_WAYS}`,
+      next: `Do not guess: ${LOCKS}. ${OTHER_WAYS}`,
     },
   );
 }
@@ -134,6 +136,6 @@ export function wrongPassword(it: Refused): CheckError {
 export function codeRefused(it: Refused): CheckError {
   return new CheckError("invalid_input", "Didit does not accept the code: it is wrong, or older than 10 minutes.", {
     cause: it.error.cause,
-    next: "Ask the user for the code of the newest mail. For a new one call register_account with the same address, 60 s after the last at the earliest.",
+    next: "Use the code from the newest email. For a new one, call register_account with the same address, at least 60 seconds after the last.",
   });
 }

@@ -47,8 +47,8 @@ export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptio
   async function identified({ onStage }: CallOptions) {
     const key = await apiKey();
     if (key === undefined) {
-      throw new CheckError("unauthorized", "There is no API key of a Didit account.", {
-        next: "Ask the user whether to open an account (register_account, then verify_email), or to set DIDIT_API_KEY.",
+      throw new CheckError("unauthorized", "There is no Didit API key.", {
+        next: "Open an account (register_account, then verify_email), or set DIDIT_API_KEY, then restart the server.",
       });
     }
     onStage("asking the provider");
@@ -99,9 +99,9 @@ export function diditBilling({ baseUrl, apiKey, timeoutMs, proxy }: BillingOptio
 function checkedLink(link: string, id: string, baseUrl: string): string {
   const url = URL.canParse(link) ? new URL(link) : undefined;
   if (url !== undefined && (isCheckout(url, id) || isStandIn(url, baseUrl))) return url.href;
-  throw new CheckError("bad_response", "Didit sent a link to pay that does not lead to its payment service, Stripe.", {
+  throw new CheckError("bad_response", "Didit sent a payment link that does not lead to its payment service, Stripe.", {
     cause: url === undefined ? "not an address" : `a link to ${url.protocol}//${url.host}`,
-    next: "The link is not shown, and nothing was charged. Tell the user to top up in Didit's console, and to check DIDIT_API_BASE_URL.",
+    next: "The link is not shown, and nothing was charged. Check DIDIT_API_BASE_URL, and top up in Didit's console.",
   });
 }
 
@@ -124,11 +124,11 @@ function rethrowUncertain(thrown: unknown): never {
   const error = CheckError.from(thrown);
   if (error.code !== "no_answer" && error.code !== "bad_response") throw error;
   throw errorWith(error, {
-    next: "Nothing was charged: only a person can pay. Call again, or tell the user to top up in Didit's console.",
+    next: "Nothing was charged. Retry, or top up in Didit's console.",
   });
 }
 
-const THROTTLED: Refusal = { code: "rate_limited", message: "Didit answers no more billing calls for now." };
+const THROTTLED: Refusal = { code: "rate_limited", message: "Didit accepts no more billing calls for now." };
 
 const BILLING_REFUSALS: Refusals = { ...DIDIT_REFUSALS, 403: refuseKey, 429: THROTTLED };
 
@@ -140,7 +140,7 @@ const COMPLAINTS: readonly (Refusal & { readonly says: RegExp })[] = [
     says: /annual plan/i,
     code: "unsupported",
     message: "This Didit account has an annual plan, which cannot be topped up by a link.",
-    next: "Tell the user that the account manager at Didit tops it up.",
+    next: "Ask the account manager at Didit for a top-up.",
   },
   {
     says: /at least|at most|minimum|maximum|less than|greater than|number|required/i,
@@ -150,13 +150,13 @@ const COMPLAINTS: readonly (Refusal & { readonly says: RegExp })[] = [
 ];
 
 function refuseTopUp(body: unknown): Refusal {
-  const said = JSON.stringify(body) ?? "";
-  const complaint = COMPLAINTS.find(({ says }) => says.test(said));
+  const prose = JSON.stringify(body) ?? "";
+  const complaint = COMPLAINTS.find(({ says }) => says.test(prose));
   return (
     complaint ?? {
       code: "invalid_input",
-      message: "Didit refused to make a link to pay, for a reason that is not known here (HTTP 400).",
-      next: "Nothing was charged. Tell the user to top up in Didit's console.",
+      message: "Didit refused to make a payment link for an unknown reason (HTTP 400).",
+      next: "Nothing was charged. Top up in Didit's console.",
     }
   );
 }

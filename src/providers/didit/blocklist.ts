@@ -1,9 +1,16 @@
 import * as z from "zod";
-import { CheckError } from "../../errors.ts";
+import { CheckError, undecodable } from "../../errors.ts";
 import type { Image, ImageMime } from "../../image.ts";
 import { clean } from "../../untrusted.ts";
 import type { HttpClient, Refusals } from "../http/client.ts";
-import type { CallOptions, EnrolledFace, Enrolment, FacePage, Removal } from "../provider.ts";
+import {
+  type CallOptions,
+  type EnrolledFace,
+  type Enrolment,
+  type FacePage,
+  type Removal,
+  unknownCursor,
+} from "../provider.ts";
 
 /** Decoded, and of these types: what the upload of a list takes, which is less than what the checks take. */
 const MAX_BYTES = 2 * 2 ** 20;
@@ -33,12 +40,12 @@ const Entries = pageOf(Entry);
 const UPLOAD_REFUSALS: Refusals = {
   400: (body) =>
     /no face/i.test(JSON.stringify(body ?? null))
-      ? { code: "no_face", message: "Didit found no face in the image. Nothing was put on the blocklist." }
-      : { code: "image_rejected", message: "Didit did not accept the image. Nothing was put on the blocklist." },
+      ? { code: "no_face", message: "Didit found no face in the image. Nothing was added to the blocklist." }
+      : { code: "image_rejected", message: "Didit did not accept the image. Nothing was added to the blocklist." },
   503: {
     code: "unavailable",
-    message: "Didit's face analysis is down. Nothing was put on the blocklist.",
-    next: "Repeat the call later.",
+    message: "Didit's face analysis is down. Nothing was added to the blocklist.",
+    next: "Retry later.",
   },
 };
 
@@ -60,20 +67,16 @@ export function faceBlocklist(http: HttpClient) {
       path = query === null ? undefined : `/v3/lists/?${query}`;
     }
     throw new CheckError("unsupported", "Didit shows no face blocklist to this API key.", {
-      next: "Ask the user to check in Didit's console that the application has a face blocklist and that the key may read lists.",
+      next: "Check in Didit's console that the application has a face blocklist and that the key can read lists.",
     });
   }
 
   return {
     async enrollFace(image: Image, enrolment: Enrolment, options: CallOptions): Promise<EnrolledFace> {
       if (!enrolment.blocklisted) {
-        throw new CheckError(
-          "unsupported",
-          "Didit has no call that only enrolls a face: approved checks fill its index.",
-          {
-            next: "Call check_liveness or search_face with save true: Didit then knows the face in later searches.",
-          },
-        );
+        throw new CheckError("unsupported", "Didit cannot enroll a face by itself: approved checks fill its index.", {
+          next: "Call check_liveness or search_face with save: true; later searches then find the face.",
+        });
       }
       options.onStage("asking the provider");
       const list = await find(options);
@@ -95,7 +98,7 @@ export function faceBlocklist(http: HttpClient) {
       options: CallOptions,
     ): Promise<FacePage> {
       if (cursor !== undefined && queryOf(`?${cursor}`) !== cursor) {
-        throw new CheckError("invalid_input", "That is no cursor of an earlier page.");
+        throw unknownCursor();
       }
       options.onStage("asking the provider");
       const list = await find(options);
@@ -125,7 +128,11 @@ export function faceBlocklist(http: HttpClient) {
         refusals: { 404: { code: "not_found", message: "Didit's blocklist has no such face." } },
         signal: options.signal,
       });
-      return { removed: status < 300, erased: false, remains: "whether Didit keeps the image elsewhere is not known" };
+      return {
+        removed: status < 300,
+        erased: false,
+        remains: "it is not known whether Didit keeps the image elsewhere",
+      };
     },
   };
 }
@@ -151,10 +158,10 @@ async function fit({ bytes, mime }: Image): Promise<{ bytes: Uint8Array; note?: 
     .jpeg({ quality: SMALLER.quality })
     .toBuffer()
     .catch((cause: unknown) => {
-      throw new CheckError("image_rejected", "The image is damaged: it cannot be decoded.", { cause });
+      throw undecodable(cause);
     });
   return {
     bytes: smaller,
-    note: "The image was re-encoded as a smaller JPEG before it was sent: the blocklist takes JPEG, PNG and WebP of up to 2 MB.",
+    note: "The image was re-encoded as JPEG: the blocklist accepts JPEG, PNG and WebP up to 2 MB.",
   };
 }

@@ -127,8 +127,8 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
 /** An option that Didit does not have: nothing is sent, since it would be paid for and not do what was asked. */
 function refuse(argument: string, value: boolean | undefined): void {
   if (value === undefined) return;
-  throw new CheckError("unsupported", `Didit has no option ${argument}: it chooses the face by itself.`, {
-    next: `Repeat the call without ${argument}, or ask the user to set BIOMETRICS_PROVIDER=on-device, which has it.`,
+  throw new CheckError("unsupported", `Didit has no option ${argument}: it chooses the face itself.`, {
+    next: `Retry without ${argument}, or set BIOMETRICS_PROVIDER=on-device, which has it, then restart the server.`,
   });
 }
 

@@ -5,7 +5,7 @@ import type { Refusal, Refusals } from "../http/client.ts";
 const MAX_CHARS = 1000;
 const text = z
   .union([z.string(), z.array(z.string()).transform((lines) => lines.join(" "))])
-  .transform((said) => said.slice(0, MAX_CHARS))
+  .transform((prose) => prose.slice(0, MAX_CHARS))
   .catch("");
 /** `{"error": text}`, `{"detail": text, "code": word}`, `{"message": text}`; other shapes have none of the four. */
 const ErrorBody = z.object({ error: text, detail: text, message: text, code: text });
@@ -15,7 +15,7 @@ const readBody = (body: unknown) => ErrorBody.safeParse(body).data ?? NO_BODY;
 
 /** Didit's field -> what it is to the caller. */
 const FIELDS: ReadonlyMap<string, { readonly noun: string; readonly isImage: boolean }> = new Map([
-  ["user_image", { noun: "the user's image", isImage: true }],
+  ["user_image", { noun: "the user image", isImage: true }],
   ["ref_image", { noun: "the reference image", isImage: true }],
   ["face_liveness_score_decline_threshold", { noun: "the decline threshold", isImage: false }],
   ["face_match_score_decline_threshold", { noun: "the decline threshold", isImage: false }],
@@ -29,18 +29,21 @@ const FIELDS: ReadonlyMap<string, { readonly noun: string; readonly isImage: boo
 const COMPLAINTS: readonly { readonly says: RegExp; readonly code: Refusal["code"]; readonly what: string }[] = [
   { says: /file size|exceed/i, code: "image_rejected", what: "it is larger than 5 MB" },
   { says: /extension/i, code: "image_rejected", what: "its type is not accepted (JPEG, PNG, WebP and TIFF are)" },
-  { says: /no file|required|not a file/i, code: "invalid_input", what: "it did not arrive" },
+  { says: /no file|required|not a file/i, code: "invalid_input", what: "it was not received" },
   { says: /empty/i, code: "image_rejected", what: "it is empty" },
   { says: /valid image|corrupt/i, code: "image_rejected", what: "it cannot be decoded" },
   { says: /less than|greater than|number/i, code: "invalid_input", what: "it must be a number from 0 to 100" },
-  { says: /valid/i, code: "invalid_input", what: "its value is not one that is known" },
+  { says: /valid/i, code: "invalid_input", what: "its value is unknown" },
 ];
 
 function refuseRequest(body: unknown): Refusal {
   const { error } = readBody(body);
   if (/no face/i.test(error)) return { code: "no_face", message: "Didit found no face in the image." };
   if (/image format/i.test(error)) {
-    return { code: "image_rejected", message: "Didit could not decode the image: it is damaged or not what it seems." };
+    return {
+      code: "image_rejected",
+      message: "Didit could not decode the image: it is damaged or of another type than it seems.",
+    };
   }
   return refuseField(body) ?? { code: "invalid_input", message: "Didit refused the request as invalid (HTTP 400)." };
 }
@@ -48,13 +51,13 @@ function refuseRequest(body: unknown): Refusal {
 /** `{field: [text, ...]}`, the first field that we know. */
 function refuseField(body: unknown): Refusal | undefined {
   if (typeof body !== "object" || body === null) return undefined;
-  for (const [name, said] of Object.entries(body)) {
+  for (const [name, prose] of Object.entries(body)) {
     const field = FIELDS.get(name);
     if (field === undefined) continue;
-    const complaint = COMPLAINTS.find(({ says }) => says.test(text.parse(said)));
+    const complaint = COMPLAINTS.find(({ says }) => says.test(text.parse(prose)));
     const fallback = {
       code: field.isImage ? "image_rejected" : "invalid_input",
-      what: "it gave no reason that is known",
+      what: "it gave no known reason",
     } as const;
     const { code, what } = complaint ?? fallback;
     return { code, message: `Didit did not accept ${field.noun}: ${what}.` };
@@ -64,13 +67,13 @@ function refuseField(body: unknown): Refusal | undefined {
 
 const BAD_KEY: Refusal = {
   code: "unauthorized",
-  message: "Didit does not accept the API key, or the key may not do this.",
-  next: "Ask the user to check the API key in Didit's console: that it is not revoked or expired, belongs to this environment, and that its scopes and its list of IP addresses allow the call.",
+  message: "Didit does not accept the API key, or the key lacks the permission.",
+  next: "Check the API key in Didit's console: it must not be revoked or expired, must belong to this environment, and its scopes and IP allowlist must allow the call.",
 };
 const NO_CREDIT: Refusal = {
   code: "no_credit",
   message: "The Didit account has too few credits: the check was not run.",
-  next: "Tell the user that the account needs a top-up (the tool top_up makes a link), then repeat the check.",
+  next: "Top up the account (top_up makes a link to pay), then retry.",
 };
 
 /** Stable codes of a 403, which say more than its text. */
@@ -80,15 +83,15 @@ const FORBIDDEN: ReadonlyMap<string, Refusal> = new Map([
     {
       code: "no_credit",
       message: "Didit has suspended the billing of this account: the check was not run.",
-      next: "Tell the user that the owner of the account must settle its billing with Didit; neither a new key nor a repeat helps.",
+      next: "The account owner must settle the billing with Didit; neither a new key nor a retry helps.",
     },
   ],
   [
     "application_deleted",
     {
       code: "unauthorized",
-      message: "The Didit application that the API key belongs to was deleted.",
-      next: "Ask the user for the API key of an application that exists.",
+      message: "The Didit application of this API key was deleted.",
+      next: "Set DIDIT_API_KEY to the key of an existing application, then restart the server.",
     },
   ],
 ]);
@@ -97,18 +100,18 @@ const FORBIDDEN: ReadonlyMap<string, Refusal> = new Map([
 const NO_REASON: Refusal = {
   code: "unauthorized",
   message:
-    "Didit refused the call without a reason (HTTP 403): the API key may not do this, or the account has too few credits.",
-  next: "Call get_balance. If credits are left, ask the user to check the API key in Didit's console; if not, the account needs a top-up (the tool top_up makes a link).",
+    "Didit refused the call without a reason (HTTP 403): the API key lacks the permission, or the account has too few credits.",
+  next: "Call get_balance. If credits are left, check the API key in Didit's console; if not, top up the account (top_up makes a link to pay).",
 };
 
 function refuseAccess(body: unknown): Refusal {
   const { error, detail, message, code } = readBody(body);
   const known = FORBIDDEN.get(code);
   if (known !== undefined) return known;
-  const said = `${error} ${detail} ${message}`;
+  const prose = `${error} ${detail} ${message}`;
   // Not a key that lacks the right to see them.
-  if (/credit|insufficient (balance|funds)/i.test(said) && !/permission|scope/i.test(said)) return NO_CREDIT;
-  return said.trim() === "" ? NO_REASON : BAD_KEY;
+  if (/credit|insufficient (balance|funds)/i.test(prose) && !/permission|scope/i.test(prose)) return NO_CREDIT;
+  return prose.trim() === "" ? NO_REASON : BAD_KEY;
 }
 
 /** The same of a call that costs nothing: there it is the key. */
@@ -119,8 +122,8 @@ export function refuseKey(body: unknown): Refusal {
 
 const WRONG_ADDRESS: Refusal = {
   code: "setup",
-  message: "There is no such call at the address that is set for Didit.",
-  next: "Ask the user to check DIDIT_API_BASE_URL (by default https://verification.didit.me), then to restart this server.",
+  message: "The URL configured for Didit has no such endpoint.",
+  next: "Correct DIDIT_API_BASE_URL (default: https://verification.didit.me), then restart the server.",
 };
 
 /** What Didit means by a status; the rest is as everywhere. */
@@ -132,5 +135,5 @@ export const DIDIT_REFUSALS: Refusals = {
   404: WRONG_ADDRESS,
   405: WRONG_ADDRESS,
   413: { code: "image_rejected", message: "The image is too large for Didit (5 MB at most)." },
-  429: { code: "rate_limited", message: "The rate limit of the Didit key is reached (300 calls a minute)." },
+  429: { code: "rate_limited", message: "The Didit API key has reached its rate limit (300 calls a minute)." },
 };

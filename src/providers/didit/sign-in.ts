@@ -35,7 +35,7 @@ const listOf = <T extends z.ZodType>(item: T) =>
   z.union([z.array(item), z.object({ results: z.array(item) }).transform(({ results }) => results)]);
 
 const BY_HAND =
-  "Ask the user to sign in to Didit's console (https://console.didit.me), and to set DIDIT_API_KEY to the API key of the application.";
+  "Sign in to Didit's console (https://console.didit.me), set DIDIT_API_KEY to the application's API key, then restart the server.";
 
 /** The way to the key of an account that exists. The token that it takes is forgotten at the end. */
 export async function signIn(
@@ -49,9 +49,13 @@ export async function signIn(
   if ("error" in reply) throw isMeant(reply, [400, 401, 403, 404, 422]) ? wrongPassword(reply) : reply.error;
   const { token } = reply.data;
   if (token === undefined) {
-    throw new CheckError("unsupported", "This Didit account asks for a second factor, which this server does not.", {
-      next: `Ask for no one-time code. ${BY_HAND}`,
-    });
+    throw new CheckError(
+      "unsupported",
+      "This Didit account requires a second factor, which biometrics-mcp does not support.",
+      {
+        next: `Do not enter a one-time code here. ${BY_HAND}`,
+      },
+    );
   }
 
   const get = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
@@ -67,7 +71,7 @@ export async function signIn(
 
 const NO_ACCESS = {
   code: "unauthorized",
-  message: "Didit does not show the API key to this account: its owner and its administrators alone can see it.",
+  message: "Didit does not show the API key to this user: only the owner and administrators can see it.",
   next: BY_HAND,
 } as const;
 const APPLICATION_REFUSALS = { ...AUTH_REFUSALS, 401: NO_ACCESS, 403: NO_ACCESS };
@@ -79,7 +83,7 @@ function theOnly<T>(what: string, found: readonly T[]): T {
     "unsupported",
     `Signing in worked, but the Didit account has ${found.length} ${what}, not one.`,
     {
-      next: found.length === 0 ? `A person has to make one first. ${BY_HAND}` : `A person has to choose. ${BY_HAND}`,
+      next: found.length === 0 ? `Create one first. ${BY_HAND}` : BY_HAND,
     },
   );
 }

@@ -154,19 +154,19 @@ export function httpClient(options: HttpOptions): HttpClient {
 
   function understand<T>(call: Call<T>, { status, headers, text }: Reply): Answer<T> {
     const fail = (what: string, cause: string) => new CheckError("bad_response", `${provider} ${what}.`, { cause });
-    if (text === undefined) throw fail("sent an answer that is too large to be one", `over ${MAX_ANSWER_BYTES} bytes`);
+    if (text === undefined) throw fail("sent a response that is too large", `over ${MAX_ANSWER_BYTES} bytes`);
     const { json, excess } = readJson(text);
-    if (excess !== undefined) throw fail("sent an answer that is too large to be one", excess);
+    if (excess !== undefined) throw fail("sent a response that is too large", excess);
     if (text !== "" && json === undefined) {
       // Broken JSON may hold names and numbers of a person: its size is enough for the log.
       const isHalfJson = /^\s*[[{]/.test(text);
       const what = isHalfJson ? `${text.length} characters` : excerpt(text, secretsOf(options, call));
-      throw fail("sent an answer that is not JSON", `HTTP ${status}, ${headers["content-type"]}: ${what}`);
+      throw fail("sent a response that is not JSON", `HTTP ${status}, ${headers["content-type"]}: ${what}`);
     }
     const parsed = call.schema.safeParse(json);
     if (!parsed.success) {
       const first = new z.ZodError(parsed.error.issues.slice(0, MAX_FAULTS));
-      throw fail("sent an answer that was not understood", z.prettifyError(first));
+      throw fail("sent a response in an unknown format", z.prettifyError(first));
     }
     return { status, headers, json, data: parsed.data };
   }
@@ -208,8 +208,8 @@ export function httpClient(options: HttpOptions): HttpClient {
       } catch (thrown) {
         if (thrown instanceof CheckError) throw thrown;
         const cause = describeError(thrown, secretsOf(options, call));
-        if (call.signal.aborted) throw new CheckError("cancelled", `The call of ${provider} was cancelled.`, { cause });
-        if (!limit.signal.aborted) throw new CheckError("internal", `The call of ${provider} failed.`, { cause });
+        if (call.signal.aborted) throw new CheckError("cancelled", `The call to ${provider} was cancelled.`, { cause });
+        if (!limit.signal.aborted) throw new CheckError("internal", `The call to ${provider} failed.`, { cause });
         throw new CheckError("no_answer", `${provider} did not answer within ${timeoutMs / 1000} s.`, { cause });
       } finally {
         clearTimeout(timer);
@@ -230,7 +230,7 @@ function connectTo(base: URL, proxy: ProxySettings | undefined): Dispatcher {
     bodyTimeout: 0,
   };
   if (proxy === undefined) return new Pool(base.origin, pooling);
-  const { href } = parseUrl(proxy.url, "The address of the proxy");
+  const { href } = parseUrl(proxy.url, "The proxy URL");
   // All three are given, because it reads the environment for each that is not.
   return new EnvHttpProxyAgent({ ...pooling, httpProxy: href, httpsProxy: href, noProxy: proxy.noProxy ?? "" });
 }
@@ -238,7 +238,7 @@ function connectTo(base: URL, proxy: ProxySettings | undefined): Dispatcher {
 function parseUrl(text: string, noun: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === "http:" || url?.protocol === "https:") return url;
-  throw new CheckError("setup", `${noun} is not an http or https address.`);
+  throw new CheckError("setup", `${noun} is not an http or https URL.`);
 }
 
 function encodeBody<T>({ form, json }: Call<T>): { headers: Record<string, string>; body: Uint8Array | null } {
@@ -275,16 +275,16 @@ function parseRetryAfter(header: string | string[] | undefined): number | undefi
 
 function defaultRefusal(provider: string, status: number): Refusal {
   const said = `(HTTP ${status})`;
-  if (status === 429) return { code: "rate_limited", message: `${provider} answers no more calls for now ${said}.` };
+  if (status === 429) return { code: "rate_limited", message: `${provider} accepts no more calls for now ${said}.` };
   if (status >= 500) return { code: "unavailable", message: `${provider} failed or is overloaded ${said}.` };
   if (status < 400) {
     return {
       code: "bad_response",
-      message: `${provider} sent us to another address ${said}, where we do not go.`,
-      next: "Nothing was decided. Ask the user to check the base URL in the configuration of this server.",
+      message: `${provider} redirected the call ${said}; redirects are not followed.`,
+      next: "Nothing was decided. Check the base URL in the configuration, then restart the server.",
     };
   }
-  return { code: "bad_response", message: `${provider} refused the call in a way that was not understood ${said}.` };
+  return { code: "bad_response", message: `${provider} refused the call for an unknown reason ${said}.` };
 }
 
 function secretsOf(...holders: readonly { readonly secrets?: readonly string[] }[]): string[] {

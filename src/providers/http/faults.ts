@@ -32,52 +32,52 @@ const NETWORK_FAULTS: readonly NetworkFault[] = [
   {
     codes: /^(ENOTFOUND|EAI_AGAIN)$/,
     code: "unavailable",
-    what: "was not found on the network: its host name does not resolve",
-    next: "Nothing was decided. Ask the user to check the network connection and the base URL, then repeat the call.",
+    what: "could not be found: its host name does not resolve",
+    next: "Nothing was decided. Check the network connection and the base URL, then retry.",
     mayRepeat: true,
   },
   {
     codes: /^(EMFILE|ENFILE)$/,
     code: "unavailable",
-    what: "was not asked: too many files and connections are open on this machine",
+    what: "was not called: too many files and connections are open on this machine",
     mayRepeat: true,
   },
   {
     codes: /^(UND_ERR_CONNECT_TIMEOUT|EHOSTUNREACH|ENETUNREACH)$/,
     code: "unavailable",
-    what: "could not be connected to",
+    what: "could not be reached: the connection timed out or had no route",
   },
   {
     codes: /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|EPROTO$|UND_ERR_PRX_TLS)/,
     code: "unavailable",
-    what: "did not prove who it is: there is no trusted TLS connection, and nothing was sent",
-    next: "Nothing was decided. Ask the user to check the clock and the base URL, and whether a proxy replaces certificates (NODE_EXTRA_CA_CERTS adds its authority).",
+    what: "could not be authenticated: there is no trusted TLS connection, and nothing was sent",
+    next: "Nothing was decided. Check the clock, the base URL, and whether a proxy replaces certificates (NODE_EXTRA_CA_CERTS adds its authority).",
   },
   {
     // Our own signals are looked at before this table: what is left is a proxy that opens no tunnel.
     codes: /^UND_ERR_ABORTED$/,
     code: "unavailable",
     what: "could not be reached through the proxy, which refused to connect",
-    next: "Nothing was decided. Ask the user to check the proxy settings of this server.",
+    next: "Nothing was decided. Check the proxy settings (HTTPS_PROXY, NO_PROXY).",
   },
   {
     // Not every error of the parser has a code.
     codes: /^(HPE_(?!INVALID_EOF)|HTTPParserError$|UND_ERR_HEADERS_OVERFLOW)/,
     code: "bad_response",
-    what: "sent something that is not HTTP",
+    what: "sent a response that is not HTTP",
   },
-  { codes: /^UND_ERR_(DESTROYED|CLOSED)$/, code: "cancelled", what: "was not asked: this server is shutting down" },
+  { codes: /^UND_ERR_(DESTROYED|CLOSED)$/, code: "cancelled", what: "was not called: the server is shutting down" },
   {
     codes: /^UND_ERR_INVALID_ARG$/,
     code: "setup",
-    what: "was not asked: the key or the address in the configuration holds characters that cannot be sent",
+    what: "was not called: the key or URL in the configuration contains characters that cannot be sent",
   },
 ];
 
 /** All else, a reset above all: the request may have arrived. */
 const DROPPED: Omit<NetworkFault, "codes"> = {
   code: "no_answer",
-  what: "dropped the connection before it had answered",
+  what: "dropped the connection before it answered",
 };
 
 /** Why there is no answer. */
@@ -102,8 +102,8 @@ function codeOf(thrown: unknown): string {
 
 /** Not the error itself: those of undici carry pieces of the answer. */
 export function describeError(thrown: unknown, secrets: readonly string[]): string {
-  const said = thrown instanceof Error ? `${thrown.name} ${codeOf(thrown)}: ${thrown.message}` : String(thrown);
-  return excerpt(said, secrets);
+  const text = thrown instanceof Error ? `${thrown.name} ${codeOf(thrown)}: ${thrown.message}` : String(thrown);
+  return excerpt(text, secrets);
 }
 
 /** The beginning of a text for the log, without the secrets, however they are spelled. */

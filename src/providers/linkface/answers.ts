@@ -61,7 +61,7 @@ export function toReport(
     threshold,
     passesAtThreshold: true,
     warnings: [...warningsOf(hack_score), ...(isOther ? [warn("LOW_FACE_MATCH_SIMILARITY", "declined")] : [])],
-    note: `${describeHack(hack_score)} Of several faces in the selfie the largest is compared. ${describeFalseAccepts(score)}`,
+    note: `${describeHack(hack_score)} If the selfie shows several faces, the largest is compared. ${describeFalseAccepts(score)}`,
     reference: request_id,
     raw,
   };
@@ -77,13 +77,13 @@ const warn = (tag: KnownTag, effect: Outcome): Warning => ({ tag, effect });
 
 function describeHack(hackScore: number | null): string {
   if (hackScore === null) return "There is no hack score.";
-  return `The hack score is ${hackScore} of 1 (from ${DOUBTFUL_FROM} for review, above ${ATTACK_ABOVE} an attack).`;
+  return `The hack score is ${hackScore} of 1 (${DOUBTFUL_FROM} and above results in review, above ${ATTACK_ABOVE} is an attack).`;
 }
 
 function describeFalseAccepts(score: number): string {
   const [from, oneIn] = FALSE_ACCEPTS.find(([from]) => score >= from) ?? [];
-  if (from === undefined) return "For scores below 40 Linkface publishes no rate of false accepts.";
-  return `For scores from ${from} Linkface publishes one false accept in ${oneIn}.`;
+  if (from === undefined) return "Linkface publishes no false-accept rate for scores below 40.";
+  return `For scores of ${from} and above, Linkface publishes one false accept in ${oneIn}.`;
 }
 
 /** As it is written, two places to the left: 100 * 0.57 is a little less than 57, which is then below a threshold of 57. */

@@ -1,5 +1,5 @@
 import { CheckError } from "../../errors.ts";
-import { tooLarge } from "../../image.ts";
+import { tooLarge } from "../../file.ts";
 
 /**
  * Bytes that can be liveness data. Its messages are not published, so this asks what every file of Linkface's SDK is:
@@ -64,6 +64,6 @@ function isProtobuf(bytes: Uint8Array): boolean {
 }
 
 const refused = (why: string) =>
-  new CheckError("invalid_input", `That is no liveness data. ${why}`, {
-    next: "Give the file that Linkface's mobile SDK recorded; no photo, video or other file can stand in for it.",
+  new CheckError("invalid_input", `The file is not liveness data. ${why}`, {
+    next: "Pass the file that Linkface's mobile SDK recorded; a photo, video or other file cannot replace it.",
   });

@@ -24,15 +24,15 @@ interface Input {
   /** How to get another. */
   readonly another: string;
 }
-const SELFIE: Input = { noun: "the selfie", another: "Ask the user for another image as the selfie." };
+const SELFIE: Input = { noun: "the selfie", another: "Use another image as the selfie." };
 const LIVENESS_DATA: Input = {
   noun: "the liveness data",
-  another: "Ask the user for liveness data that Linkface's mobile SDK has recorded anew.",
+  another: "Record the liveness data again with Linkface's mobile SDK.",
 };
 /** Where the service does not say which, or says it in a way that is not known. */
 const EITHER: Input = {
   noun: "the selfie or the liveness data",
-  another: "Ask the user for another selfie, and for liveness data that Linkface's mobile SDK has recorded anew.",
+  another: "Use another selfie, and record the liveness data again with Linkface's mobile SDK.",
 };
 
 /** Linkface's field -> what it belongs to. */
@@ -57,23 +57,23 @@ const CODES = new Map<string, (input: Input) => Refusal>([
     () => ({
       code: "invalid_input",
       message: "Linkface could not read the text of the request as UTF-8.",
-      next: "Check the address or the id that was given, and call again.",
+      next: "Correct the URL or the id, then retry.",
     }),
   ],
   [
     "DOWNLOAD_TIMEOUT",
     ({ noun }) => ({
       code: "invalid_input",
-      message: `Linkface took too long to download ${noun} from the address that was given.`,
-      next: "Nothing was decided. Check that the address answers the whole internet within 5 seconds, or give the file itself.",
+      message: `Linkface took too long to download ${noun} from its URL.`,
+      next: "Nothing was decided. Check that the URL can be reached from the internet and answers within 5 seconds, or pass the file.",
     }),
   ],
   [
     "DOWNLOAD_ERROR",
     ({ noun }) => ({
       code: "invalid_input",
-      message: `Linkface could not download ${noun} from the address that was given.`,
-      next: "Nothing was decided. Check that the address is right and open to the whole internet, or give the file itself.",
+      message: `Linkface could not download ${noun} from its URL.`,
+      next: "Nothing was decided. Check that the URL can be reached from the internet, or pass the file.",
     }),
   ],
   [
@@ -88,8 +88,8 @@ const CODES = new Map<string, (input: Input) => Refusal>([
     "IMAGE_ID_NOT_EXIST",
     ({ noun }) => ({
       code: "not_found",
-      message: `Linkface does not know the id that was given for ${noun}.`,
-      next: "Use an id from raw of an earlier result (image_id, liveness_data_id), or give the file itself.",
+      message: `Linkface does not know the id of ${noun}.`,
+      next: "Use an id from raw of an earlier result (image_id, liveness_data_id), or pass the file.",
     }),
   ],
   [
@@ -129,7 +129,7 @@ const CODES = new Map<string, (input: Input) => Refusal>([
     (input) => ({
       code: "invalid_input",
       message: `Linkface refused ${input === EITHER ? "an argument" : `the argument for ${input.noun}`} as invalid.`,
-      next: "Check the file, address or id that was given, and call again.",
+      next: "Correct the file, URL or id, then retry.",
     }),
   ],
   [
@@ -137,50 +137,47 @@ const CODES = new Map<string, (input: Input) => Refusal>([
     () => ({
       code: "unauthorized",
       message: "Linkface does not accept the API id and secret.",
-      next: `Ask the user to check ${CREDENTIALS}.`,
+      next: `Check ${CREDENTIALS}.`,
     }),
   ],
   [
     "KEY_EXPIRED",
     () => ({
       code: "unauthorized",
-      message: "The API id and secret of Linkface have expired.",
-      next: `Ask the user to renew them with Linkface, and to set the new ${CREDENTIALS}.`,
+      message: "The Linkface API id and secret have expired.",
+      next: `Renew them with Linkface, set the new ${CREDENTIALS}, then restart the server.`,
     }),
   ],
   [
     "NO_PERMISSION",
     () => ({
       code: "unauthorized",
-      message: "The Linkface account may not make this check.",
-      next: "Ask the user to have liveness_selfie_verification enabled for the account by Linkface.",
+      message: "The Linkface account is not allowed to run this check.",
+      next: "Have Linkface enable liveness_selfie_verification for the account.",
     }),
   ],
   // The one 403 that passes by itself.
   [
     "RATE_LIMIT_EXCEEDED",
-    () => ({ code: "rate_limited", message: "Linkface answers no more calls of this account for now." }),
+    () => ({ code: "rate_limited", message: "Linkface accepts no more calls from this account for now." }),
   ],
   [
     "OUT_OF_QUOTA",
     () => ({
       code: "no_credit",
-      message: "The quota of the Linkface account is used up: the check was not made.",
-      next: "Tell the user that the account needs more quota from Linkface, then repeat the check.",
+      message: "The Linkface account has no quota left: the check was not run.",
+      next: "Get more quota from Linkface, then retry.",
     }),
   ],
   [
     "NOT_FOUND",
     () => ({
       code: "setup",
-      message: "There is no such call at the address that is set for Linkface.",
-      next: "Ask the user to check LINKFACE_API_BASE_URL (by default https://cloudapi.linkface.cn), then to restart this server.",
+      message: "The URL configured for Linkface has no such endpoint.",
+      next: "Correct LINKFACE_API_BASE_URL (default: https://cloudapi.linkface.cn), then restart the server.",
     }),
   ],
-  [
-    "INTERNAL_ERROR",
-    () => ({ code: "unavailable", message: "Linkface failed to make the check; nothing was decided." }),
-  ],
+  ["INTERNAL_ERROR", () => ({ code: "unavailable", message: "Linkface failed to run the check." })],
 ]);
 
 /** What an HTTP status means by itself, where the code is missing or new. */
@@ -191,36 +188,37 @@ const BY_STATUS = new Map<number, Refusal>([
     {
       code: "unauthorized",
       message: "Linkface does not accept the API id and secret (HTTP 401).",
-      next: `Ask the user to check ${CREDENTIALS}.`,
+      next: `Check ${CREDENTIALS}.`,
     },
   ],
   [
     403,
     {
       code: "unauthorized",
-      message: "Linkface refused the call, and did not say whether for its rate, the quota or a permission (HTTP 403).",
-      next: `Ask the user to check the Linkface account and ${CREDENTIALS}.`,
+      message:
+        "Linkface refused the call (HTTP 403) without saying whether the rate, the quota or a permission was the reason.",
+      next: `Check the Linkface account and ${CREDENTIALS}.`,
     },
   ],
   [
     404,
     {
       code: "setup",
-      message: "There is no such call at the address that is set for Linkface (HTTP 404).",
-      next: "Ask the user to check LINKFACE_API_BASE_URL (by default https://cloudapi.linkface.cn), then to restart this server.",
+      message: "The URL configured for Linkface has no such endpoint (HTTP 404).",
+      next: "Correct LINKFACE_API_BASE_URL (default: https://cloudapi.linkface.cn), then restart the server.",
     },
   ],
   [413, { code: "image_rejected", message: "Linkface did not accept the files: they are too large (HTTP 413)." }],
-  [500, { code: "unavailable", message: "Linkface failed to make the check (HTTP 500); nothing was decided." }],
+  [500, { code: "unavailable", message: "Linkface failed to run the check (HTTP 500)." }],
 ]);
 
 /** What Linkface means by a status; the rest is as everywhere. None of `secrets` is in what is quoted. */
 export function linkfaceRefusals(secrets: readonly string[]): Refusals {
   const refuse = (body: unknown, fallback: Refusal): Refusal => {
-    const said = ErrorBody.safeParse(body).data ?? NO_BODY;
-    const refusal = CODES.get(said.status)?.(inputOf(said)) ?? fallback;
-    if (said.status !== REASONED) return refusal;
-    return { ...refusal, message: `${refusal.message}${quote(excerpt(said.reason, secrets))}` };
+    const answer = ErrorBody.safeParse(body).data ?? NO_BODY;
+    const refusal = CODES.get(answer.status)?.(inputOf(answer)) ?? fallback;
+    if (answer.status !== REASONED) return refusal;
+    return { ...refusal, message: `${refusal.message}${quote(excerpt(answer.reason, secrets))}` };
   };
   return Object.fromEntries(
     [...BY_STATUS].map(([status, fallback]) => [status, (body: unknown) => refuse(body, fallback)]),
@@ -235,7 +233,7 @@ const MAX_REASON_CHARS = 120;
 function quote(reason: string): string {
   const words = reason.replace(/\S*:\/\/\S*/g, " ").replace(/[^\p{L}\p{N}\s.,:;()_'/-]+/gu, " ");
   const text = plain(words, MAX_REASON_CHARS);
-  return text === "" ? "" : ` Linkface gives as its reason: ${quoted(text, MAX_REASON_CHARS)}.`;
+  return text === "" ? "" : ` Linkface's reason: ${quoted(text, MAX_REASON_CHARS)}.`;
 }
 
 /** Which input is meant: `image` names its field, `reason` is prose, where our own field names are looked for. */

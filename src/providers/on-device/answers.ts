@@ -1,13 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { about, type Outcome } from "../../warnings.ts";
 import type { DetectedFace } from "../provider.ts";
-import type { Neighbour } from "./gallery/gallery.ts";
-import { versionOf } from "./models.ts";
-import { maskednessOf } from "./pipeline/covered.ts";
+import { type Network, versionOf } from "./models.ts";
 import type { Box } from "./pipeline/raster.ts";
 import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 import type { Remark } from "./remarks.ts";
-import { qualityOf, similarityOf } from "./scores.ts";
+import { roundScore } from "./scores.ts";
+import type { Resembling } from "./search.ts";
 
 // The raw answers have the shape of Didit's, so that one reader understands both. What Didit does not have stands in
 // `on_device`; what we do not compute (age, gender) is null.
@@ -45,7 +44,7 @@ export function livenessBlock(
     score,
     user_image: imageBlock(reading),
     warnings: remarks.map((remark) => warningBlock(remark, "LIVENESS")),
-    face_quality: face === null ? null : qualityOf(face.norm),
+    face_quality: face === null ? null : roundScore(face.quality),
     face_luminance: face === null ? null : round(face.luminance, 2),
   };
 }
@@ -71,7 +70,7 @@ export function searchBlock(
     total,
     neighbours,
     remarks,
-  }: { verdict: Outcome; total: number; neighbours: readonly Neighbour[]; remarks: readonly Remark[] },
+  }: { verdict: Outcome; total: number; neighbours: readonly Resembling[]; remarks: readonly Remark[] },
 ) {
   return {
     status: STATUS[verdict],
@@ -79,7 +78,7 @@ export function searchBlock(
     matches: neighbours.map((neighbour) => ({
       session_id: null,
       session_number: null,
-      similarity_percentage: similarityOf(neighbour.cosine),
+      similarity_percentage: neighbour.similarity,
       source: "imported",
       vendor_data: neighbour.vendorData,
       verification_date: neighbour.enrolledAt,
@@ -103,7 +102,7 @@ export function facesOf(image: DetectedFace["image"], reading: Reading): Detecte
   return imageBlock(reading).entities.map(({ bbox: [left, top, right, bottom] }, at) => ({
     image,
     box: { left, top, right, bottom },
-    quality: at === 0 && main !== null ? qualityOf(main.norm) : null,
+    quality: at === 0 && main !== null ? roundScore(main.quality) : null,
     luminance: at === 0 && main !== null ? round(main.luminance, 2) : null,
   }));
 }
@@ -119,14 +118,15 @@ export function measured(reading: Reading, face = reading.main) {
   };
 }
 
-export const modelsUsed = (...names: Parameters<typeof versionOf>[0][]) => names.map(versionOf);
+/** Each file once, however often it is used. */
+export const modelsUsed = (networks: readonly Network[]) => [...new Set(networks.map(versionOf))];
 
-function measuredFace({ norm, height, tilt, sharpness, colour, surroundingsScale, embedding }: MeasuredFace) {
+function measuredFace({ norm, height, tilt, sharpness, colour, surroundingsScale, maskedness }: MeasuredFace) {
   return {
     embedding_norm: round(norm, 3),
     height_px: Math.round(height),
     tilt: Math.round(tilt),
-    maskedness: round(maskednessOf(embedding), 4),
+    maskedness: maskedness === null ? null : round(maskedness, 4),
     sharpness: round(sharpness, 1),
     colour: round(colour, 2),
     surroundings_scale: round(surroundingsScale, 2),

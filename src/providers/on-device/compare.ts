@@ -6,7 +6,7 @@ import type { Engine, ReadOptions } from "./engine.ts";
 import { cosine, toEmbedding } from "./pipeline/embed.ts";
 import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 import { isOfPhoto, type Remark, remarksOn } from "./remarks.ts";
-import { similarityOf } from "./scores.ts";
+import { shownScoreOn } from "./scores.ts";
 
 /** An image of a match, and what was read of it. */
 export interface Side {
@@ -20,6 +20,8 @@ export interface Pair {
   readonly reference: MeasuredFace;
   /** -1..1. */
   readonly cosine: number;
+  /** What the cosine means, 0..100. */
+  readonly similarity: number;
 }
 
 /** What a match rests on: a pair of faces, and out of how many it was chosen. */
@@ -47,7 +49,7 @@ export async function compareFaces(
 ): Promise<Comparison | null> {
   if (user.reading.main === null || reference.reading.main === null) return null;
   const main = await compare(engine, user.reading.main, reference.reading.main, options.signal);
-  const isSettled = similarityOf(main.cosine) > Math.max(threshold, SIMILARITY.possible);
+  const isSettled = main.similarity > Math.max(threshold, SIMILARITY.possible);
   const hasOthers = [user, reference].some(({ reading }) => reading.faces.length > 1);
   if (!compareAll || !hasOthers || isSettled) return { ...main, isMain: true, compared: null };
   const [users, references] = await Promise.all(
@@ -57,7 +59,7 @@ export async function compareFaces(
   );
   const other = await mostAlike(engine, users ?? [], references ?? [], options.signal);
   // Of many pairs one is always the most alike: another than the main one counts where it could be one person.
-  const isOther = other !== null && other.cosine > main.cosine && similarityOf(other.cosine) > threshold;
+  const isOther = other !== null && other.cosine > main.cosine && other.similarity > threshold;
   return {
     ...(isOther ? other : main),
     isMain: !isOther,
@@ -75,7 +77,8 @@ async function compare(
   reference: MeasuredFace,
   signal: AbortSignal,
 ): Promise<Pair> {
-  return { user, reference, cosine: cosine(toEmbedding(user.embedding), await engine.embed(reference, signal)) };
+  const alike = cosine(toEmbedding(user.embedding), await engine.embed(reference, signal));
+  return { user, reference, cosine: alike, similarity: shownScoreOn(engine.pack.curves.similarity, alike) };
 }
 
 /** The pair that is most alike but for that of the first two, which are the main ones. */
@@ -108,7 +111,7 @@ export interface Judgement {
 
 /** What the likeness of two faces means: their photos count where it is low, and whose faces they are where it is not. */
 export function judgeMatch(comparison: Comparison | null, user: Reading, ref: Reading, threshold: number): Judgement {
-  const score = comparison === null ? null : similarityOf(comparison.cosine);
+  const score = comparison === null ? null : comparison.similarity;
   const isLow = score !== null && score <= threshold;
   const limits = isLow ? "doubted" : "warned";
   // Where everybody was compared, it no longer matters that an image shows several people.
@@ -128,13 +131,13 @@ export function judgeMatch(comparison: Comparison | null, user: Reading, ref: Re
     if (compared !== null) {
       notes.push(`Every face was compared (${compared.user} in user_image, ${compared.reference} in reference_image).`);
     }
-    if (isPoor) notes.push("The score is low, but the photos are too poor to tell that these are two people.");
+    if (isPoor) notes.push("The score is low, but the photos are too poor to conclude that they show two people.");
     else if (isLow) found.push({ tag: "LOW_FACE_MATCH_SIMILARITY", severity: "error" });
     else if (!isMain) {
       const detail = { user_bbox: bboxOf(comparison.user.box, user), ref_bbox: bboxOf(comparison.reference.box, ref) };
       found.push({ tag: "OTHER_FACES_MATCHED", severity: "warning", detail });
       notes.push(
-        `The most alike are the faces at [${detail.user_bbox}] in user_image and [${detail.ref_bbox}] in reference_image.`,
+        `The most similar are the faces at [${detail.user_bbox}] in user_image and [${detail.ref_bbox}] in reference_image.`,
       );
     }
   }

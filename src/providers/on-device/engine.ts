@@ -1,4 +1,5 @@
 import type { Image } from "../../image.ts";
+import type { Pack } from "./models.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
 import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 import { Shared } from "./shared.ts";
@@ -7,8 +8,8 @@ import { workerClient } from "./worker-client.ts";
 export interface EngineOptions {
   /** The worker's program. Default: beside this one, where the build puts it. */
   readonly worker?: URL | undefined;
-  /** The folder of the networks. Default: `models` beside this program. */
-  readonly models?: URL | undefined;
+  /** The networks, and what their outputs mean. */
+  readonly pack: Pack;
 }
 
 export interface ReadOptions {
@@ -18,6 +19,7 @@ export interface ReadOptions {
 
 /** Where the faces of images are found and measured: a thread of its own behind promises. */
 export interface Engine {
+  readonly pack: Pack;
   /** Once per image, however many checks ask. */
   read(image: Image, options: ReadOptions): Promise<Reading>;
   /** Every face of an image, largest first, at most ten: for images that show several people. */
@@ -31,16 +33,14 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-export function startEngine({
-  worker = new URL("./worker.js", import.meta.url),
-  models = new URL("./models/", import.meta.url),
-}: EngineOptions): Engine {
-  const client = workerClient(worker, { models: models.href });
+export function startEngine({ pack, worker = new URL("./worker.js", import.meta.url) }: EngineOptions): Engine {
+  const client = workerClient(worker, { pack });
   const readings = perTurn<Reading>();
   const people = perTurn<readonly MeasuredFace[]>();
   const embeddings = new Shared<MeasuredFace, Float32Array>();
   const spoofs = new Shared<MeasuredFace, number>();
   return {
+    pack,
     read: (image, { rotate, signal }) =>
       readings(rotate).get(image, signal, (stop) => client.call("read", { bytes: image.bytes, rotate }, stop)),
     readEveryone: (image, { rotate, signal }) =>

@@ -2,16 +2,17 @@ import { inspect } from "node:util";
 import { CheckError } from "../../errors.ts";
 import { cancelled } from "./cancelled.ts";
 import type { Answer, Job, Operations } from "./messages.ts";
-import { MODELS, type ModelName } from "./models.ts";
+import { networksOf, readingNetworks, shapeOf } from "./models.ts";
 import { type Decoded, decode } from "./pipeline/decode.ts";
-import { liveProbability, toLivenessInput } from "./pipeline/liveness.ts";
+import { liveLogitOf, liveProbability, toLivenessInput } from "./pipeline/liveness.ts";
 import { mirror } from "./pipeline/raster.ts";
-import { embed, type Run, read, readEveryone, take } from "./pipeline/read.ts";
+import { embed, type Models, read, readEveryone } from "./pipeline/read.ts";
 import { SAMPLES } from "./pipeline/samples.ts";
 import { type EngineFiles, openRuntime } from "./runtime.ts";
 
 /** The worker's side: takes a job, answers it. */
 export function createJobHandler(files: EngineFiles): (job: Job) => Promise<Answer> {
+  const { pack } = files;
   const runtime = openRuntime(files);
   const inTurn = queue();
 
@@ -20,35 +21,41 @@ export function createJobHandler(files: EngineFiles): (job: Job) => Promise<Answ
     const goOn = () => {
       if (Atomics.load(stop, 0) !== 0) throw cancelled();
     };
-    const run: Run = (model, input) => {
-      goOn();
-      return runtime.run(model, input);
+    const models: Models = {
+      pack,
+      run(network, input) {
+        goOn();
+        return runtime.run(network, input);
+      },
     };
     async function decoded<T>(bytes: Uint8Array, work: (decoded: Decoded) => Promise<T>): Promise<T> {
       goOn();
       // Decoding uses a thread of its own, so it goes on while the job before this one uses the networks.
-      const loading = runtime.load("detect", "landmark", "feature");
+      const loading = runtime.load(...readingNetworks(pack));
       loading.catch(() => {}); // told below
       const picture = await decode(bytes);
       await loading;
       return inTurn(() => work(picture));
     }
     return {
-      read: ({ bytes, rotate }) => decoded(bytes, (it) => read(it, run, rotate)),
-      readEveryone: ({ bytes, rotate }) => decoded(bytes, (it) => readEveryone(it, run, rotate)),
-      embedMirrored: (aligned) => inTurn(() => embed(mirror(aligned), run)),
+      read: ({ bytes, rotate }) => decoded(bytes, (it) => read(it, models, rotate)),
+      readEveryone: ({ bytes, rotate }) => decoded(bytes, (it) => readEveryone(it, models, rotate)),
+      embedMirrored: (aligned) => inTurn(() => embed(mirror(aligned), models)),
       spoof: (surroundings) =>
         inTurn(async () => {
-          const logits: Float32Array[] = [];
-          for (const crop of surroundings) logits.push(take(await run("liveness", toLivenessInput(crop)), "output"));
+          const logits: number[] = [];
+          for (const [i, network] of pack.liveness.networks.entries()) {
+            const crop = surroundings[i];
+            if (crop === undefined) throw new Error("a liveness network has no crop");
+            logits.push(liveLogitOf(await models.run(network, toLivenessInput(crop, network)), network));
+          }
           return liveProbability(...logits);
         }),
       probe: async () => {
-        for (const sample of SAMPLES) await readSample(sample, run);
+        for (const sample of SAMPLES) await readSample(sample, models);
         return inTurn(async () => {
-          for (const model of Object.keys(MODELS) as ModelName[]) {
-            const shape: readonly number[] = MODELS[model].input;
-            await run(model, new Float32Array(shape.reduce((size, side) => size * side)));
+          for (const network of networksOf(pack)) {
+            await models.run(network, new Float32Array(shapeOf(network).reduce((size, side) => size * side)));
           }
           return runtime.name();
         });
@@ -68,14 +75,14 @@ export function createJobHandler(files: EngineFiles): (job: Job) => Promise<Answ
 }
 
 /** A whole check up to the search for a face, of which there is none. */
-async function readSample({ format, bytes }: (typeof SAMPLES)[number], run: Run): Promise<void> {
+async function readSample({ format, bytes }: (typeof SAMPLES)[number], models: Models): Promise<void> {
   try {
-    await read(await decode(bytes), run, false);
+    await read(await decode(bytes), models, false);
   } catch (thrown) {
     if (!(thrown instanceof CheckError && thrown.code === "image_rejected")) throw thrown;
     throw new CheckError("setup", `${format} images cannot be decoded on this machine.`, {
       cause: thrown,
-      next: "Ask the user to reinstall biometrics-mcp on this platform, with its optional packages.",
+      next: "Reinstall biometrics-mcp on this platform, with its optional packages.",
     });
   }
 }

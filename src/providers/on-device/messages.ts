@@ -8,7 +8,7 @@ export interface Operations {
   read(input: { readonly bytes: Uint8Array; readonly rotate: boolean }): Promise<Reading>;
   /** The same for every face of it, largest first. */
   readEveryone(input: { readonly bytes: Uint8Array; readonly rotate: boolean }): Promise<MeasuredFace[]>;
-  /** The mirror image of an aligned face as 512 components, not normalised. */
+  /** The mirror image of an aligned face as an embedding, not normalised. */
   embedMirrored(aligned: Raster): Promise<Float32Array>;
   /** The probability 0..1 that the face in its surroundings is live. */
   spoof(surroundings: readonly Raster[]): Promise<number>;

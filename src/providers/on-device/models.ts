@@ -1,67 +1,155 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, realpath, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import type * as z from "zod";
 import { CheckError } from "../../errors.ts";
+import { packSchema } from "./pack.ts";
 
-interface Model {
-  readonly file: string;
-  readonly sha256: string;
-  /** Shape of the one input, which all of these models call `input`. */
-  readonly input: readonly number[];
+/** What `pack.json` describes: the networks of all checks, how they are fed and read, and what their outputs mean. */
+export type PackFile = z.output<typeof packSchema>;
+export type Decoding = PackFile["detector"]["decoding"];
+export type Detector<D extends Decoding = Decoding> = Extract<PackFile["detector"], { decoding: D }>;
+export type Embedder = PackFile["embedder"];
+export type LivenessNetwork = PackFile["liveness"]["networks"][number];
+export type Landmarks = PackFile["landmarks"];
+/** A line through points: [measurement, score 0..100]; flat before the first and after the last. */
+export type Curve = PackFile["curves"]["similarity"];
+
+export type LandmarkNetwork = Extract<Landmarks, { points: 68 }>;
+export type Network = Detector | LandmarkNetwork | Embedder | LivenessNetwork;
+
+/** A pack that was read, and where its files are. */
+export interface Pack extends PackFile {
+  /** A file: address that ends in a slash. */
+  readonly folder: string;
 }
 
-/** The networks, from the npm package `faceplugin-face-recognition-js` 0.0.1. The build copies them beside the program. */
-export const MODELS = {
-  detect: {
-    file: "fr_detect.onnx",
-    sha256: "6c0256ccd3164f844736a401faf936ec2930764a87ae39442180887d0c5c8854",
-    input: [1, 3, 240, 320],
-  },
-  landmark: {
-    file: "fr_landmark.onnx",
-    sha256: "f10b0ba1d2a8a099adefede1ebf3733e44fe370715e7303dbeb7f59c02142258",
-    input: [1, 1, 64, 64],
-  },
-  feature: {
-    file: "fr_feature.onnx",
-    sha256: "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581",
-    input: [1, 3, 112, 112],
-  },
-  liveness: {
-    file: "fr_liveness.onnx",
-    sha256: "afa783b7e902fdfcf323a7240cac2a1c580c25314ea4161129dc1b0d100dc32d",
-    input: [1, 3, 128, 128],
-  },
-} as const satisfies Record<string, Model>;
+/** The pack that the program is published with; no other may have its name. */
+export const SHIPPED = "shipped";
+/** Two networks take 1 KB each. */
+const MAX_PACK_BYTES = 2 ** 18;
+/** The largest network in use elsewhere takes 250 MB. */
+export const MAX_NETWORK_BYTES = 2 ** 29;
 
-export type ModelName = keyof typeof MODELS;
+/** @throws CheckError `setup` where the folder holds no pack, or one that is wrong; it names every fault. */
+export async function readPack(folder: URL): Promise<Pack> {
+  const bytes = await readInside("pack.json", folder, MAX_PACK_BYTES).catch((thrown: unknown) => {
+    if (thrown instanceof CheckError) throw thrown;
+    throw new CheckError("setup", "There is no model pack: its pack.json cannot be read.", {
+      cause: thrown,
+      next: CHOOSE,
+    });
+  });
+  return { ...parsePack(bytes), folder: folder.href };
+}
 
-/**
- * What embeddings may be compared with each other: the network and the way a face is laid into its input. A gallery
- * refuses those of another name, so it changes whenever alignment or preprocessing do.
- */
-export const EMBEDDING_MODEL = `faceplugin-fr_feature-${MODELS.feature.sha256.slice(0, 8)}-5pt1`;
+/** @throws CheckError `setup` */
+export function parsePack(bytes: Uint8Array): PackFile {
+  const parsed = packSchema.safeParse(jsonOf(bytes));
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.slice(0, 5).map(({ path, message }) => `${path.join(".") || "it"} ${message}`);
+  // Keys that are not known are quoted by zod: the file is the user's own, but cut short.
+  throw new CheckError("setup", `The model pack's pack.json is wrong: ${faults.join("; ").slice(0, 500)}.`, {
+    next: CHOOSE,
+  });
+}
+
+function jsonOf(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw new CheckError("setup", "The model pack's pack.json is not JSON.", { cause, next: CHOOSE });
+  }
+}
+
+/** Each network once for each way in which it is used; a file may be among them more than once. */
+export function networksOf({ detector, landmarks, embedder, liveness }: PackFile): readonly Network[] {
+  return [...readingNetworks({ detector, landmarks, embedder }), ...liveness.networks];
+}
+
+/** Those that find and embed a face. */
+export function readingNetworks({
+  detector,
+  landmarks,
+  embedder,
+}: Pick<PackFile, "detector" | "landmarks" | "embedder">) {
+  return landmarks.points === 68 ? [detector, landmarks, embedder] : [detector, embedder];
+}
+
+/** The shape of the one input. */
+export function shapeOf({ input: { order, width, height } }: Network): readonly number[] {
+  return [1, order === "grey" ? 1 : 3, height, width];
+}
+
+/** The names of the outputs that are read. */
+export function outputsOf(network: Network): readonly string[] {
+  if ("output" in network) return [network.output];
+  const { outputs } = network;
+  const perPlace: readonly Readonly<Record<string, string | number>>[] = Array.isArray(outputs) ? outputs : [outputs];
+  return perPlace.flatMap((all) => Object.values(all).filter((it) => typeof it === "string"));
+}
 
 /** The network by its file and the start of its fingerprint, for `get_setup` and the raw answers. */
-export function versionOf(name: ModelName): string {
-  const { file, sha256 } = MODELS[name];
-  return `${file.replace(".onnx", "")} ${sha256.slice(0, 8)}`;
+export const versionOf = ({ file, sha256 }: Network) => `${stemOf(file)} ${sha256.slice(0, 8)}`;
+
+const stemOf = (file: string) => file.replace(/\.onnx$/, "");
+
+/** The shipped embedder under the name that it had before there were packs, so that galleries of then go on. */
+export const SHIPPED_EMBEDDINGS = "faceplugin-fr_feature-87aacdfe-5pt1";
+const SHIPPED_BINDING = "e3ff64eb";
+
+/**
+ * What embeddings may be compared with each other: the network, what it is fed with, and by which points a face is laid
+ * into its input. A gallery refuses those of another name.
+ */
+export function embeddingModelOf({ detector, landmarks, embedder }: PackFile): string {
+  const points =
+    landmarks.points === 68
+      ? [landmarks.sha256, landmarks.input, landmarks.output]
+      : [detector.sha256, detector.decoding, detector.input, detector.outputs];
+  const { sha256, file } = embedder;
+  const bound = [sha256, embedder.input, embedder.output, embedder.alignment, embedder.size, points];
+  const binding = sha256Of(Buffer.from(JSON.stringify(bound))).slice(0, 8);
+  return binding === SHIPPED_BINDING ? SHIPPED_EMBEDDINGS : `${stemOf(file)}-${sha256.slice(0, 8)}-${binding}`;
 }
 
-export function isIntact(name: ModelName, bytes: Uint8Array): boolean {
-  return createHash("sha256").update(bytes).digest("hex") === MODELS[name].sha256;
-}
-
-/** @throws CheckError `setup` where the file is not there, or is not the one that was measured. */
-export async function loadModel(name: ModelName, folder: URL): Promise<Uint8Array> {
-  const { file } = MODELS[name];
-  const bytes = await readFile(new URL(file, folder)).catch((cause: unknown) => {
-    throw new CheckError("setup", `The face model ${file} is missing.`, { cause, next: REINSTALL });
+/** @throws CheckError `setup` where the file is not there, lies elsewhere, or is not the one that the pack means. */
+export async function loadNetwork({ file, sha256 }: Pick<Network, "file" | "sha256">, pack: Pack): Promise<Uint8Array> {
+  const next = pack.name === SHIPPED ? REINSTALL : CHOOSE;
+  const bytes = await readInside(file, new URL(pack.folder), MAX_NETWORK_BYTES).catch((cause: unknown) => {
+    if (cause instanceof CheckError) throw cause;
+    throw new CheckError("setup", `The face model ${file} is missing.`, { cause, next });
   });
   // A changed model would go on answering, with scores that mean something else.
-  if (!isIntact(name, bytes)) {
-    throw new CheckError("setup", `The face model ${file} is damaged: its checksum is wrong.`, { next: REINSTALL });
+  if (sha256Of(bytes) !== sha256) {
+    throw new CheckError("setup", `The face model ${file} is damaged: its checksum is wrong.`, { next });
   }
   return bytes;
 }
 
-const REINSTALL = "Ask the user to reinstall biometrics-mcp: a file of the program is missing or was changed.";
+export const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+/** A regular file of the folder itself. A link is followed only where it stays in it. */
+async function readInside(file: string, folder: URL, maxBytes: number): Promise<Uint8Array> {
+  const [inside, path] = await Promise.all([
+    realpath(fileURLToPath(folder)),
+    realpath(fileURLToPath(new URL(file, folder))),
+  ]);
+  if (dirname(path) !== inside) {
+    throw new CheckError("setup", `${file} of the model pack is a link to a place outside its folder.`, {
+      next: CHOOSE,
+    });
+  }
+  const found = await stat(path);
+  if (!found.isFile() || found.size > maxBytes) {
+    throw new CheckError("setup", `${file} of the model pack is not a file of at most ${maxBytes / 2 ** 20} MB.`, {
+      next: CHOOSE,
+    });
+  }
+  return readFile(path);
+}
+
+const REINSTALL = "Reinstall biometrics-mcp: one of its files is missing or was changed.";
+const CHOOSE =
+  "Correct the model pack in the folder that BIOMETRICS_MODELS names, or unset it to use the built-in pack.";

@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { CheckError } from "../../errors.ts";
 import type { Image } from "../../image.ts";
+import { once } from "../../once.ts";
 import { about } from "../../warnings.ts";
 import {
   type CallOptions,
@@ -15,15 +16,15 @@ import { bboxOf, envelope, facesOf, livenessBlock, matchBlock, measured, modelsU
 import { stopIfCancelled } from "./cancelled.ts";
 import { compareFaces, type Judgement, judgeMatch } from "./compare.ts";
 import { type EngineOptions, startEngine } from "./engine.ts";
+import { toStored } from "./gallery/embedding.ts";
 import type { Gallery } from "./gallery/gallery.ts";
-import { EMBEDDING_MODEL } from "./models.ts";
-import { once } from "./once.ts";
+import { embeddingModelOf, networksOf, readingNetworks } from "./models.ts";
 import { MAX_PIXELS } from "./pipeline/decode.ts";
 import { hasSeveralFaces } from "./pipeline/detect.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
 import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 import { isOfPhoto, remarksOn, spoilsLiveness, toWarnings } from "./remarks.ts";
-import { livenessOf } from "./scores.ts";
+import { shownScoreOn } from "./scores.ts";
 import { findNeighbours, judgeNeighbours, toMatch } from "./search.ts";
 
 export interface OnDeviceOptions extends EngineOptions {
@@ -38,17 +39,18 @@ type OnDevice = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace" | "en
 
 /** Checks that are computed on this machine: no account, no network, and no image is kept. */
 export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice {
+  const { pack } = options;
   const engine = startEngine(options);
   const gallery = once(() =>
-    openGallery(EMBEDDING_MODEL).catch((thrown: unknown) => {
+    openGallery(embeddingModelOf(pack)).catch((thrown: unknown) => {
       throw CheckError.from(thrown);
     }),
   );
 
   async function read(image: Image, { signal, onStage, rotate = false, save }: SearchOptions): Promise<Reading> {
     if (save === true) {
-      throw new CheckError("unsupported", "A check on the device keeps nothing, so there is nothing to save.", {
-        next: "Repeat the call without save. To remember a face, call enroll_face.",
+      throw new CheckError("unsupported", "Checks on the device keep nothing, so save has no effect.", {
+        next: "Retry without save. To keep a face, call enroll_face.",
       });
     }
     onStage("detecting");
@@ -70,13 +72,13 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       const reading = await read(image, options);
       const face = reading.main;
       onStage("comparing");
-      const score = face === null ? null : livenessOf(await engine.spoof(face, signal));
+      const score = face === null ? null : shownScoreOn(pack.curves.liveness, await engine.spoof(face, signal));
       const { verdict, remarks, notes } = judgeLiveness(score, threshold, reading);
       const raw = {
         ...envelope(vendorData),
         liveness: livenessBlock(reading, { verdict, score, remarks }),
         on_device: {
-          models: modelsUsed("detect", "landmark", "feature", "liveness"),
+          models: modelsUsed(networksOf(pack)),
           threshold,
           user_image: measured(reading),
         },
@@ -111,7 +113,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
         ...envelope(vendorData),
         face_match: matchBlock(userReading, referenceReading, { verdict, score, remarks }),
         on_device: {
-          models: modelsUsed("detect", "landmark", "feature"),
+          models: modelsUsed(readingNetworks(pack)),
           threshold,
           cosine: comparison === null ? null : Number(comparison.cosine.toFixed(4)),
           user_image: measured(userReading, comparison?.user),
@@ -136,7 +138,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
     async searchFace(image: Image, options: SearchOptions) {
       const reading = await read(image, options);
       if (reading.main === null) {
-        throw new CheckError("no_face", "No face was found in the image, so none was searched for.");
+        throw new CheckError("no_face", "No face was found in the image, so nothing was searched.");
       }
       options.onStage("comparing");
       const { rotate = false, signal, allFaces = false } = options;
@@ -145,7 +147,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       const store = await gallery.get();
       // Without the mirror images: over many faces they gain little, for half as much time again.
       const vectors = faces.map((face) => toEmbedding(face.embedding));
-      const found = await findNeighbours(store, vectors, options.searchType);
+      const found = await findNeighbours(store, vectors, pack.curves.similarity, options.searchType);
       stopIfCancelled(options.signal);
       const { verdict, remarks: onPeople } = judgeNeighbours(found.judged, options.vendorData);
       // Where everybody was searched for, it no longer matters that there are several.
@@ -159,7 +161,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
         ...envelope(options.vendorData),
         face_search: searchBlock(reading, { verdict, remarks, ...found }),
         on_device: {
-          models: modelsUsed("detect", "landmark", "feature"),
+          models: modelsUsed(readingNetworks(pack)),
           cosines: found.neighbours.map((neighbour) => Number(neighbour.cosine.toFixed(4))),
           user_image: measured(reading),
           ...(allFaces && {
@@ -188,7 +190,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       options.onStage("comparing");
       const [embedding, store] = await Promise.all([engine.embed(face, options.signal), gallery.get()]);
       stopIfCancelled(options.signal);
-      return store.enroll(embedding, enrolment);
+      return store.enroll(toStored(embedding), enrolment);
     },
 
     preload(image, { rotate = false, signal }) {
@@ -202,7 +204,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       const faces = await countFaces().catch((thrown: unknown) => `not available: ${CheckError.from(thrown).message}`);
       return {
         runtime: expectedRuntime(),
-        models: modelsUsed("detect", "landmark", "feature", "liveness").join(", "),
+        models: modelsUsed(networksOf(pack)).join(", "),
         gallery_faces: faces,
       };
     },
@@ -228,7 +230,7 @@ function judgeLiveness(score: number | null, threshold: number, reading: Reading
   // some prints pass. It can tell that something is wrong, and not that nothing is.
   if (score > threshold) return { verdict: "review", score, remarks, notes: [] };
   if (remarks.some(spoilsLiveness)) {
-    return { verdict: "review", score, remarks, notes: ["The score is low, but of such a photo it means little."] };
+    return { verdict: "review", score, remarks, notes: ["The score is low, but for such a photo it means little."] };
   }
   return {
     verdict: "declined",
@@ -249,13 +251,13 @@ function enrollable({ main, faces }: Reading): MeasuredFace {
     const faults = tags.map((tag) => tag.toLowerCase().replaceAll("_", " ")).join(", ");
     throw new CheckError(
       "image_rejected",
-      `The photo is too poor to be enrolled, as searches would not find the person again: ${faults}.`,
+      `The photo is too poor to enroll, as searches would not find the person again: ${faults}.`,
       { next: about(first).advice },
     );
   }
   if (hasSeveralFaces(faces)) {
-    throw new CheckError("image_rejected", "The image shows more than one person, so it is not clear whom to enroll.", {
-      next: "Ask the user for a photo, or a cutting of this one, that shows only the person to enroll.",
+    throw new CheckError("image_rejected", "The image shows more than one person, so it is unclear whom to enroll.", {
+      next: "Use a photo, or a crop of this one, that shows only the person to enroll.",
     });
   }
   return main;
@@ -269,13 +271,13 @@ function foundHow({ main, view, angle }: Reading, where = ""): string | undefine
     return `No face was found${where}: not in the whole image, nor in enlarged parts of it, nor in any rotation.`;
   }
   if (view === "whole" && angle === 0) return undefined;
-  const turned = angle === 0 ? "" : ` after a clockwise turn by ${angle} degrees`;
+  const turned = angle === 0 ? "" : ` after a clockwise rotation by ${angle} degrees`;
   return `The face${where} was found${IN_VIEW[view]}${turned}.`;
 }
 
 function sentences(all: readonly (string | undefined)[]): Pick<Report, "note"> {
-  const said = all.filter((sentence) => sentence !== undefined);
-  return said.length === 0 ? {} : { note: said.join(" ") };
+  const present = all.filter((sentence) => sentence !== undefined);
+  return present.length === 0 ? {} : { note: present.join(" ") };
 }
 
 /** The runtime that the first check will load: knowing it for certain would take loading it now. */

@@ -28,14 +28,14 @@ export interface Remark {
 export const MIN_FACE_HEIGHT = 40;
 /**
  * Where a face becomes too poor to be sure of. `warned`: a warning, and nothing is enrolled. `doubted`: a low similarity
- * does not yet mean another person; of the pairs of one person that were declined, 67 % have a norm below 3.0 on one
- * side, of the pairs of two people 27 %.
+ * does not yet mean another person; of the pairs of one person that were declined, 67 % have a norm below 3.0 (a
+ * quality of 37.5) on one side, of the pairs of two people 27 %.
  */
 const LIMITS = {
   warned: {
     minHeight: MIN_FACE_HEIGHT,
-    /** Length of the embedding: a quality of 15, Didit's own limit for `face_quality`. */
-    minNorm: 2.64,
+    /** 0..100. Didit's own limit for `face_quality`; an embedding of the shipped pack has a length of 2.64 there. */
+    minQuality: 15,
     /** 0..100. Didit's own limit for `face_luminance`. */
     minLuminance: 20,
     /** 0..100. The 22 faces of the sample photos have 22 to 59; overexposed copies 79. */
@@ -47,7 +47,7 @@ const LIMITS = {
     minSharpness: 15,
   },
   // Two photos of one woman (cosine 0.71) come to 0.60 to 0.68 at 40 pixels and at least 0.66 at 50.
-  doubted: { minHeight: 50, minNorm: 3, minLuminance: 20, maxLuminance: 70, minSharpness: 20 },
+  doubted: { minHeight: 50, minQuality: 37.5, minLuminance: 20, maxLuminance: 70, minSharpness: 20 },
 } as const;
 type Limits = (typeof LIMITS)[keyof typeof LIMITS];
 
@@ -56,10 +56,10 @@ const MAX_TILT = 55;
 /** 0..100. Grey pictures have 0; the palest of the 22 faces, in tinted light, has 7.5. */
 const MIN_COLOUR = 2;
 /**
- * Of the 2.7 boxes that the liveness network wants to see around a face. Cut to 2.0, the probability moved by more than
+ * As a share of the 2.7 boxes that the shipped liveness network wants to see around a face. Cut to 2.0, the probability moved by more than
  * 0.3 for none of the 22 faces; to 1.8 for 2, to 1.6 for 7, to 1.4 for 8.
  */
-const MIN_SURROUNDINGS = 1.8;
+const MIN_SURROUNDINGS = 1.8 / 2.7;
 
 type Condition = readonly [
   tag: KnownTag,
@@ -69,7 +69,7 @@ type Condition = readonly [
 /** What makes any statement about a face unsure. */
 const OF_EVERY_FACE: readonly Condition[] = [
   ["FACE_TOO_SMALL", ({ height }, { minHeight }) => height < minHeight],
-  ["LOW_FACE_QUALITY", ({ norm }, { minNorm }) => norm < minNorm],
+  ["LOW_FACE_QUALITY", ({ quality }, { minQuality }) => quality < minQuality],
   ["LOW_FACE_LUMINANCE", ({ luminance }, { minLuminance }) => luminance < minLuminance],
   ["HIGH_FACE_LUMINANCE", ({ luminance }, { maxLuminance }) => luminance > maxLuminance],
   ["BLURRED_FACE", ({ sharpness }, { minSharpness }) => sharpness < minSharpness],
@@ -80,13 +80,13 @@ const CONDITIONS = {
   liveness: [
     ...OF_EVERY_FACE,
     ["GREY_IMAGE", ({ colour }) => colour < MIN_COLOUR],
-    ["FACE_FILLS_FRAME", ({ surroundingsScale }) => surroundingsScale < MIN_SURROUNDINGS],
+    ["FACE_FILLS_FRAME", (face) => face.surroundingsScale / face.surroundingsWanted < MIN_SURROUNDINGS],
     // A second face of any size: a person who holds up a photo is one.
     ["MULTIPLE_FACES_DETECTED", (_face, _limits, faces) => faces.length > 1],
   ],
   comparison: [
     ...OF_EVERY_FACE,
-    ["FACE_COVERED", ({ embedding }) => isMasked(embedding)],
+    ["FACE_COVERED", ({ maskedness }) => isMasked(maskedness)],
     ["MULTIPLE_FACES_DETECTED", (_face, _limits, faces) => hasSeveralFaces(faces)],
   ],
 } as const satisfies Record<string, readonly Condition[]>;

@@ -1,67 +1,91 @@
 import { readFile } from "node:fs/promises";
 import type { InferenceSession } from "onnxruntime-web/wasm";
 import { CheckError } from "../../errors.ts";
-import { loadModel, MODELS, type ModelName } from "./models.ts";
-import { type Once, once } from "./once.ts";
+import { type Once, once } from "../../once.ts";
+import { loadNetwork, type Network, outputsOf, type Pack, shapeOf } from "./models.ts";
 
 type Ort = typeof import("onnxruntime-web/wasm");
 
-/** Where the build put what the networks need. */
+/** The networks, and where the build put what they run on. */
 export interface EngineFiles {
-  readonly models: URL;
+  readonly pack: Pack;
   readonly wasm: URL;
 }
 
 export interface Runtime {
+  readonly pack: Pack;
   /** Runs a network, which is loaded on its first use. */
-  run(model: ModelName, input: Float32Array): Promise<Record<string, Float32Array>>;
+  run(network: Network, input: Float32Array): Promise<Record<string, Float32Array>>;
   /** Loads networks that will be needed, so that they need not be waited for one after the other. */
-  load(...models: readonly ModelName[]): Promise<void>;
+  load(...networks: readonly Network[]): Promise<void>;
   /** Name and version of the runtime. */
   name(): Promise<string>;
 }
 
 /** The only place that makes sessions; the rest sees arrays of numbers. */
-export function openRuntime({ models, wasm }: EngineFiles): Runtime {
+export function openRuntime({ pack, wasm }: EngineFiles): Runtime {
   const ort = once(() => loadOrt(wasm));
-  const session = {
-    detect: once(() => createSession("detect")),
-    landmark: once(() => createSession("landmark")),
-    feature: once(() => createSession("feature")),
-    liveness: once(() => createSession("liveness")),
-  } satisfies Record<ModelName, Once<InferenceSession>>;
+  /** By the file, which may be used in several ways. */
+  const sessions = new Map<string, Once<InferenceSession>>();
 
-  async function createSession(model: ModelName): Promise<InferenceSession> {
-    const [{ api, graphOptimizationLevel }, bytes] = await Promise.all([ort.get(), loadModel(model, models)]);
-    const made = await api.InferenceSession.create(bytes, {
+  function sessionOf(network: Network): Promise<InferenceSession> {
+    const session = sessions.get(network.file) ?? once(() => createSession(network));
+    sessions.set(network.file, session);
+    return session.get();
+  }
+
+  async function createSession(network: Network): Promise<InferenceSession> {
+    const [{ api, graphOptimizationLevel }, bytes] = await Promise.all([ort.get(), loadNetwork(network, pack)]);
+    const options = {
       intraOpNumThreads: 1,
       interOpNumThreads: 1,
       logSeverityLevel: 4,
       graphOptimizationLevel,
+    } as const;
+    const made = await api.InferenceSession.create(bytes, options).catch((cause: unknown) => {
+      throw misfit(network, "cannot be loaded", cause);
     });
+    if (made.inputNames.length !== 1) throw misfit(network, "has more than one input");
     delete api.env.wasm.wasmBinary; // compiled by now: 14 MB less to hold
     return made;
   }
 
   return {
-    async run(model, input) {
-      const [{ api }, loaded] = await Promise.all([ort.get(), session[model].get()]);
-      const outputs = await loaded.run({ input: new api.Tensor("float32", input, MODELS[model].input) });
+    pack,
+    async run(network, input) {
+      const [{ api }, session] = await Promise.all([ort.get(), sessionOf(network)]);
+      const [inputName = ""] = session.inputNames;
+      const feeds = { [inputName]: new api.Tensor("float32", input, shapeOf(network)) };
+      const outputs = await session.run(feeds).catch((cause: unknown) => {
+        throw misfit(network, "does not take what it is given", cause);
+      });
       return Object.fromEntries(
-        Object.entries(outputs).map(([name, { data }]) => [name, finite(data as Float32Array, model)]),
+        outputsOf(network).map((name) => {
+          const data = outputs[name]?.data;
+          if (!(data instanceof Float32Array)) throw misfit(network, `has no output ${name} of numbers`);
+          return [name, finite(data, network)];
+        }),
       );
     },
-    async load(...wanted) {
-      await Promise.all(wanted.map((model) => session[model].get()));
+    async load(...networks) {
+      await Promise.all(networks.map(sessionOf));
     },
     name: async () => (await ort.get()).name,
   };
 }
 
+/** The file is the one that the pack means, but it is not as the pack says. */
+function misfit({ file }: Network, how: string, cause?: unknown): CheckError {
+  return new CheckError("setup", `The face model ${file} ${how}: it is not what its pack says.`, {
+    cause,
+    next: "Correct pack.json, or choose another model pack.",
+  });
+}
+
 /** A number that is none would pass every comparison with a threshold. */
-function finite(output: Float32Array, model: ModelName): Float32Array {
+function finite(output: Float32Array, { file }: Network): Float32Array {
   if (output.every(Number.isFinite)) return output;
-  throw new CheckError("internal", "The face model gave a result that is no number.", { cause: model });
+  throw new CheckError("internal", "The face model returned a result that is not a number.", { cause: file });
 }
 
 interface LoadedOrt {
@@ -85,7 +109,7 @@ async function loadOrt(wasm: URL): Promise<LoadedOrt> {
     readFile(wasm).catch((cause: unknown) => {
       throw new CheckError("setup", "The WebAssembly runtime of the face models is missing.", {
         cause,
-        next: "Ask the user to reinstall biometrics-mcp: a file of the program is missing.",
+        next: "Reinstall biometrics-mcp: one of its files is missing.",
       });
     }),
   ]);

@@ -1,8 +1,10 @@
 import { type Outcome, worst } from "../../warnings.ts";
 import { type Match, type SearchType, SIMILARITY } from "../provider.ts";
+import { toStored } from "./gallery/embedding.ts";
 import type { Gallery, Neighbour } from "./gallery/gallery.ts";
+import type { Curve } from "./models.ts";
 import type { Remark } from "./remarks.ts";
-import { MIN_FOUND_COSINE, similarityOf } from "./scores.ts";
+import { MIN_FOUND_SIMILARITY, measureAt, shownScoreOn } from "./scores.ts";
 
 /** As many as Didit shows. */
 const MAX_MATCHES = 5;
@@ -10,10 +12,15 @@ const MAX_MATCHES = 5;
 /** Beyond those that are shown: a person with many records of their own must not hide another's. */
 const MAX_JUDGED = 100;
 
+export interface Resembling extends Neighbour {
+  /** What the cosine means, 0..100. */
+  readonly similarity: number;
+}
+
 export interface Found {
-  readonly judged: readonly Neighbour[];
+  readonly judged: readonly Resembling[];
   /** The part of them that is shown. */
-  readonly neighbours: readonly Neighbour[];
+  readonly neighbours: readonly Resembling[];
   /** Counts also those beyond `judged`. */
   readonly total: number;
   /** The ids of those that each of the searched faces found. */
@@ -24,14 +31,15 @@ export interface Found {
 export async function findNeighbours(
   gallery: Gallery,
   embeddings: readonly Float32Array[],
+  curve: Curve,
   searchType: SearchType = "most_similar",
 ): Promise<Found> {
   const blocklistedFirst = searchType === "blocklisted_or_approved";
-  const query = { minCosine: MIN_FOUND_COSINE, limit: MAX_JUDGED, blocklistedFirst };
-  const results = await Promise.all(embeddings.map((embedding) => gallery.search(embedding, query)));
-  const judged = nearestFirst(results.flatMap(({ neighbours }) => neighbours)).filter(
-    ({ id }, at, all) => all.findIndex((other) => other.id === id) === at,
-  );
+  const query = { minCosine: measureAt(curve, MIN_FOUND_SIMILARITY), limit: MAX_JUDGED, blocklistedFirst };
+  const results = await Promise.all(embeddings.map((embedding) => gallery.search(toStored(embedding), query)));
+  const judged = nearestFirst(results.flatMap(({ neighbours }) => neighbours))
+    .filter(({ id }, at, all) => all.findIndex((other) => other.id === id) === at)
+    .map((it) => ({ ...it, similarity: shownScoreOn(curve, it.cosine) }));
   const beyond = results.reduce((sum, { total, neighbours }) => sum + total - neighbours.length, 0);
   const found = {
     judged,
@@ -39,17 +47,17 @@ export async function findNeighbours(
     byFace: results.map(({ neighbours }) => neighbours.map(({ id }) => id)),
   };
   // Whoever is declined for a blocklisted face has to see it, however many others are nearer.
-  const isFirst = (it: Neighbour) => it.blocklisted && (blocklistedFirst || bandOf(it) !== "weak");
+  const isFirst = (it: Resembling) => it.blocklisted && (blocklistedFirst || bandOf(it) !== "weak");
   const shown = [...judged.filter(isFirst), ...judged.filter((it) => !isFirst(it))].slice(0, MAX_MATCHES);
   return { ...found, neighbours: blocklistedFirst ? shown : nearestFirst(shown) };
 }
 
-const nearestFirst = (neighbours: readonly Neighbour[]) => neighbours.toSorted((a, b) => b.cosine - a.cosine);
+const nearestFirst = <N extends Neighbour>(neighbours: readonly N[]) =>
+  neighbours.toSorted((a, b) => b.cosine - a.cosine);
 
 type Band = "strong" | "possible" | "weak";
 
-function bandOf({ cosine }: Neighbour): Band {
-  const similarity = similarityOf(cosine);
+function bandOf({ similarity }: Resembling): Band {
   return similarity >= SIMILARITY.strong ? "strong" : similarity >= SIMILARITY.possible ? "possible" : "weak";
 }
 
@@ -58,7 +66,7 @@ const DUPLICATE = { strong: "DUPLICATED_FACE", possible: "POSSIBLE_DUPLICATED_FA
 
 /** What the found faces mean for the person who was searched for. */
 export function judgeNeighbours(
-  neighbours: readonly Neighbour[],
+  neighbours: readonly Resembling[],
   vendorData: string | undefined,
 ): { verdict: Outcome; remarks: Remark[] } {
   const verdicts: Outcome[] = [];
@@ -88,10 +96,10 @@ function detailOf(kind: "blocklisted" | "duplicated", { id }: Neighbour) {
   };
 }
 
-export function toMatch({ id, cosine, label, vendorData, blocklisted, enrolledAt }: Neighbour): Match {
+export function toMatch({ id, similarity, label, vendorData, blocklisted, enrolledAt }: Resembling): Match {
   return {
     id,
-    similarity: similarityOf(cosine),
+    similarity,
     label,
     vendorData,
     blocklisted,

@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import { CheckError } from "../../errors.ts";
 import { cancelled } from "./cancelled.ts";
 import type { Answer, Input, Job, OperationName, Output } from "./messages.ts";
+import type { Pack } from "./models.ts";
 
 /** Two: while the networks are busy with the first, the second is decoded. More would only hold pictures in memory. */
 const MAX_RUNNING = 2;
@@ -20,7 +21,7 @@ export interface WorkerClient {
 }
 
 /** Starts the thread at the first call, and a new one at the first call after it died. */
-export function workerClient(file: URL, workerData: { readonly models: string }): WorkerClient {
+export function workerClient(file: URL, workerData: { readonly pack: Pack }): WorkerClient {
   /** Not yet with the worker. */
   const waiting: Pending[] = [];
   /** With the worker, by the id of the job; also those whose caller has gone, until the worker is rid of them. */
@@ -63,7 +64,7 @@ export function workerClient(file: URL, workerData: { readonly models: string })
     for (const { reject } of pending) {
       reject(
         isClosed
-          ? new CheckError("cancelled", "The server is shutting down.")
+          ? new CheckError("cancelled", "The face engine is shutting down.")
           : new CheckError("internal", "The face engine stopped unexpectedly.", { cause }),
       );
     }

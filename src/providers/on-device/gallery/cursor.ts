@@ -1,4 +1,4 @@
-import { CheckError } from "../../../errors.ts";
+import { unknownCursor } from "../../provider.ts";
 
 /** Faces are listed by falling sequence number, so a page stays right while faces come and go. */
 export function cursorAfter(seq: number): string {
@@ -11,7 +11,5 @@ export function seqBefore(cursor: string | undefined): number {
   const seq = Number(/^seq:(\d{1,15})$/.exec(Buffer.from(cursor, "base64url").toString())?.[1]);
   // Written back, because base64 decoding skips what it does not know.
   if (cursorAfter(seq) === cursor) return seq;
-  throw new CheckError("invalid_input", "The cursor is not one that list_faces returned.", {
-    next: "Call list_faces again without a cursor.",
-  });
+  throw unknownCursor();
 }

@@ -1,6 +1,15 @@
 import { CheckError } from "../../../errors.ts";
 
 export const COMPONENTS = 512;
+
+/** Shorter embeddings are filled up with zeros, which changes neither cosines nor how many signs differ. */
+export function toStored(embedding: Float32Array): Float32Array {
+  if (embedding.length >= COMPONENTS) return embedding;
+  const filled = new Float32Array(COMPONENTS);
+  filled.set(embedding);
+  return filled;
+}
+
 /** float32 rounding over 512 components stays below 1e-5; a vector that was never normalised is far outside. */
 export const LENGTH_TOLERANCE = 1e-3;
 
@@ -18,7 +27,7 @@ export function isUnit(embedding: Float32Array): boolean {
 /** A face stored wrong is found by no later search, so what is not an embedding never gets in. */
 export function assertEmbedding(embedding: Float32Array): void {
   if (embedding.length !== COMPONENTS || !isUnit(embedding)) {
-    throw new CheckError("internal", "The face model gave no usable embedding.", {
+    throw new CheckError("internal", "The face model returned no usable embedding.", {
       cause: `embedding of ${embedding.length} components and length ${lengthOf(embedding)}`,
     });
   }

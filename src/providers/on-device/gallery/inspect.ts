@@ -5,15 +5,15 @@ export interface Finding {
   readonly test: string;
   readonly ok: boolean;
   /** What was found, and where it is not in order, what to do. */
-  readonly said: string;
+  readonly detail: string;
 }
 
 export async function attempt(test: string, work: () => string | Promise<string>): Promise<Finding> {
   try {
-    return { test, ok: true, said: await work() };
+    return { test, ok: true, detail: await work() };
   } catch (thrown) {
     const { message, next } = CheckError.from(thrown);
-    return { test, ok: false, said: `${message} ${next}` };
+    return { test, ok: false, detail: `${message} ${next}` };
   }
 }
 
@@ -25,7 +25,7 @@ export interface Inspection {
 
 export const NONE_YET: Inspection = {
   faces: null,
-  findings: [{ test: "gallery", ok: true, said: "there is none yet; the first face that is enrolled makes one" }],
+  findings: [{ test: "gallery", ok: true, detail: "does not exist yet; it is created with the first enrolled face" }],
 };
 
 export function countOf(faces: number): string {

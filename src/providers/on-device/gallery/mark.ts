@@ -49,14 +49,14 @@ export async function keepMark({ file }: Mark, id: string): Promise<void> {
 }
 
 export function lost({ file }: Mark): CheckError {
-  return new CheckError("setup", "The face gallery is gone or empty, with all faces and its blocklist.", {
-    next: `Ask the user to put a backup of it back, then to run \`biometrics-mcp gallery check\`. Only if it is to begin anew, without them, to remove ${shellQuoted(file)}.`,
+  return new CheckError("setup", "The face gallery is missing or empty: all faces and the blocklist are gone.", {
+    next: `Restore a backup, then run \`biometrics-mcp gallery check\`. To start with an empty gallery instead, remove ${shellQuoted(file)}.`,
   });
 }
 
 export function replaced({ file }: Mark, cause: string): CheckError {
   return new CheckError("setup", "The face gallery is not the one that was used here before.", {
     cause,
-    next: `Ask the user to put the right one back, or a backup of it, then to run \`biometrics-mcp gallery check\`. Only if this one is to be used from now on, to remove ${shellQuoted(file)}.`,
+    next: `Restore the previous one or a backup of it, then run \`biometrics-mcp gallery check\`. To use this one from now on, remove ${shellQuoted(file)}.`,
   });
 }

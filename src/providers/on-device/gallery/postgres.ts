@@ -56,7 +56,7 @@ function onDisk<T>(work: Promise<T>): Promise<T> {
       diskTrouble(thrown) ??
       new CheckError("setup", "The data folder cannot be written.", {
         cause: thrown,
-        next: "Ask the user to make the data folder (BIOMETRICS_DATA_DIR) a folder that this server may write to, then call again.",
+        next: "Make the data folder (BIOMETRICS_DATA_DIR) writable for the user who runs biometrics-mcp, then retry.",
       })
     );
   });
@@ -233,14 +233,12 @@ function assertSafe(url: string): void {
   // The error of `new URL` holds its input, and so the password.
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed === undefined || !/^postgres(ql)?:$/.test(parsed.protocol)) {
-    throw new CheckError("setup", "The address of the face gallery is not a postgres:// URL.", {
-      next: "Ask the user to correct BIOMETRICS_GALLERY_URL, then to restart this server.",
-    });
+    throw new CheckError("setup", "BIOMETRICS_GALLERY_URL is not a postgres:// URL.");
   }
   // The driver lets ?host= win over the host before it; a path there is a socket of this machine.
   const host = parsed.searchParams.get("host") ?? parsed.hostname;
   if (/^(localhost|127(\.\d+){3}|\[?::1\]?|\/.*|)$/.test(host) || parsed.searchParams.has("sslmode")) return;
-  throw new CheckError("setup", "The address of the face gallery does not say whether the connection is encrypted.", {
-    next: "Ask the user to add ?sslmode=verify-full to BIOMETRICS_GALLERY_URL, or ?sslmode=disable on a network that they trust, then to restart this server.",
+  throw new CheckError("setup", "BIOMETRICS_GALLERY_URL does not say whether the connection is encrypted.", {
+    next: "Add ?sslmode=verify-full to it, or ?sslmode=disable on a trusted network, then restart the server.",
   });
 }

@@ -104,8 +104,8 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
 
   async function assertInPlace(): Promise<void> {
     if (await place.isInPlace()) return;
-    throw new CheckError("setup", "The face gallery was moved, deleted or cut short while this server was using it.", {
-      next: "Ask the user to restart this server.",
+    throw new CheckError("setup", "The face gallery was moved, deleted or truncated while it was in use.", {
+      next: "Restore the gallery, then restart the server.",
     });
   }
 

@@ -1,4 +1,4 @@
-import { CheckError } from "../../../errors.ts";
+import { CheckError, undecodable } from "../../../errors.ts";
 import type { Raster } from "./raster.ts";
 
 /** Faces are searched for and measured in pictures of at most this many pixels a side; larger ones gain nothing. */
@@ -26,7 +26,7 @@ export async function decode(bytes: Uint8Array): Promise<Decoded> {
   try {
     const picture = sharp(bytes, { failOn: "error", limitInputPixels: MAX_PIXELS });
     const { format, autoOrient, hasAlpha } = await picture.metadata();
-    if (!FORMATS.includes(format)) throw damaged({ format });
+    if (!FORMATS.includes(format)) throw undecodable({ format });
     picture.autoOrient().resize(MAX_SIDE, MAX_SIDE, { fit: "inside", withoutEnlargement: true });
     // Only where there is something to flatten: both take time even where there is not.
     if (hasAlpha) picture.flatten({ background: "#ffffff" }).removeAlpha();
@@ -37,19 +37,16 @@ export async function decode(bytes: Uint8Array): Promise<Decoded> {
     const raster = { data: toRgb(data, info.channels), width: info.width, height: info.height };
     return { raster, width: autoOrient.width, height: autoOrient.height };
   } catch (thrown) {
-    throw thrown instanceof CheckError ? thrown : damaged(thrown);
+    throw thrown instanceof CheckError ? thrown : undecodable(thrown);
   }
 }
-
-const damaged = (cause: unknown) =>
-  new CheckError("image_rejected", "The image is damaged or incomplete: it cannot be decoded.", { cause });
 
 /** The only place that knows sharp: its native addon, or its WebAssembly build where no addon may be loaded. */
 async function loadSharp() {
   const { default: sharp } = await import("sharp").catch((cause: unknown) => {
     throw new CheckError("setup", "The image decoder (sharp) cannot be loaded on this machine.", {
       cause,
-      next: "Ask the user to reinstall biometrics-mcp on this platform; where native addons are not allowed, with @img/sharp-wasm32.",
+      next: "Reinstall biometrics-mcp on this platform; where native addons are not allowed, add @img/sharp-wasm32.",
     });
   });
   // One image after the other, each decoded once: a cache keeps nothing useful, and more threads wait for inference.

@@ -1,15 +1,8 @@
-import { areaOf, type Box, heightOf, type Raster, toPlanes } from "./raster.ts";
+import type { Detector } from "../models.ts";
+import { candidatesOf, type Outputs } from "./candidates.ts";
+import { areaOf, type Box, heightOf, type Point, type Raster, toPlanes } from "./raster.ts";
 import { resizeByArea } from "./resample.ts";
 
-// Ultra-Light-Fast-Generic-Face-Detector, the 320x240 version: its input size, its normalisation.
-const WIDTH = 320;
-const HEIGHT = 240;
-const NORMALISATION = { order: "rgb", mean: 127, scale: 128 } as const;
-
-/** From this probability on a candidate is a face. */
-const MIN_CONFIDENCE = 0.65;
-/** Two candidates that share more of their union than this are the same face. */
-const MAX_OVERLAP = 0.3;
 /** A face that fills the picture is found once there is something around it: added on each side, as a share of it. */
 export const MARGIN = 0.3;
 
@@ -20,6 +13,11 @@ export interface Face {
   readonly box: Box;
   /** 0..1, of the detector. */
   readonly confidence: number;
+}
+
+/** A face with the five points that the detector gives, in pixels of the picture; undefined: it gives none. */
+export interface Detection extends Face {
+  readonly points?: readonly Point[] | undefined;
 }
 
 /** The part of the picture that the detector's input shows, from its top-left corner on. */
@@ -41,51 +39,48 @@ export function partsOf({ width, height }: Pick<Raster, "width" | "height">): Bo
   );
 }
 
-/** The whole picture with `margin` around it, its proportions kept. */
-export function frameOf({ width, height }: Pick<Raster, "width" | "height">, margin: number): Frame {
+type Size = Pick<Raster, "width" | "height">;
+
+/** The whole picture with `margin` around it, its proportions kept, as an input of the given size shows it. */
+export function frameOf({ width, height }: Size, margin: number, input: Size): Frame {
   const whole = 1 + 2 * margin;
   return {
     left: -margin * width,
     top: -margin * height,
-    scale: Math.max((whole * width) / WIDTH, (whole * height) / HEIGHT),
+    scale: Math.max((whole * width) / input.width, (whole * height) / input.height),
   };
 }
 
 /** What lies outside the picture is black. */
-export function toDetectorInput(raster: Raster, { left, top, scale }: Frame): Float32Array {
-  const region = { left, top, right: left + WIDTH * scale, bottom: top + HEIGHT * scale };
-  return toPlanes(resizeByArea(raster, region, { width: WIDTH, height: HEIGHT, border: "black" }), NORMALISATION);
+export function toDetectorInput(
+  raster: Raster,
+  { left, top, scale }: Frame,
+  { input }: Pick<Detector, "input">,
+): Float32Array {
+  const { width, height } = input;
+  const region = { left, top, right: left + width * scale, bottom: top + height * scale };
+  return toPlanes(resizeByArea(raster, region, { width, height, border: "black" }), input);
 }
 
-/**
- * The faces among the detector's candidates, largest first, in pixels of the picture.
- *
- * @param scores per candidate: background, face (probabilities)
- * @param boxes per candidate: x1 y1 x2 y2, 0..1 of the input
- */
-export function facesIn(scores: Float32Array, boxes: Float32Array, { left, top, scale }: Frame): Face[] {
-  const candidates: Face[] = [];
-  for (let i = 0; i < scores.length / 2; i += 1) {
-    const confidence = scores[2 * i + 1] ?? 0;
-    if (confidence < MIN_CONFIDENCE) continue;
-    const box = {
-      left: left + (boxes[4 * i] ?? 0) * WIDTH * scale,
-      top: top + (boxes[4 * i + 1] ?? 0) * HEIGHT * scale,
-      right: left + (boxes[4 * i + 2] ?? 0) * WIDTH * scale,
-      bottom: top + (boxes[4 * i + 3] ?? 0) * HEIGHT * scale,
-    };
-    if (areaOf(box) > 0) candidates.push({ box, confidence });
-  }
-  return largestFirst(suppress(candidates));
+/** The faces among the detector's candidates, largest first, in pixels of the picture. */
+export function facesIn(outputs: Outputs, { left, top, scale }: Frame, detector: Detector): Detection[] {
+  const place = ({ x, y }: Point) => ({ x: left + x * scale, y: top + y * scale });
+  const candidates = candidatesOf(detector, outputs).map(({ box, confidence, points }) => {
+    const { x, y } = place({ x: box.left, y: box.top });
+    const end = place({ x: box.right, y: box.bottom });
+    return { box: { left: x, top: y, right: end.x, bottom: end.y }, confidence, points: points?.map(place) };
+  });
+  return largestFirst(suppress(candidates, detector.maxOverlap));
 }
 
-export const largestFirst = (faces: readonly Face[]) => faces.toSorted((a, b) => areaOf(b.box) - areaOf(a.box));
+export const largestFirst = <F extends Face>(faces: readonly F[]) =>
+  faces.toSorted((a, b) => areaOf(b.box) - areaOf(a.box));
 
 /** Non-maximum suppression: of the candidates for one face the surest stays. */
-export function suppress(candidates: readonly Face[]): Face[] {
-  const kept: Face[] = [];
+export function suppress<F extends Face>(candidates: readonly F[], maxOverlap: number): F[] {
+  const kept: F[] = [];
   for (const candidate of candidates.toSorted((a, b) => b.confidence - a.confidence)) {
-    if (kept.every(({ box }) => overlap(box, candidate.box) <= MAX_OVERLAP)) kept.push(candidate);
+    if (kept.every(({ box }) => overlap(box, candidate.box) <= maxOverlap)) kept.push(candidate);
   }
   return kept;
 }

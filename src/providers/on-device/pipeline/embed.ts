@@ -1,12 +1,3 @@
-import { type Raster, toPlanes } from "./raster.ts";
-
-// As MobileFaceNet was trained: blue first, -1..1.
-const NORMALISATION = { order: "bgr", mean: 127.5, scale: 128 } as const;
-
-export function toEmbeddingInput(aligned: Raster): Float32Array {
-  return toPlanes(aligned.data, NORMALISATION);
-}
-
 export function lengthOf(vector: Float32Array): number {
   let squares = 0;
   for (const component of vector) squares += component * component;

@@ -1,9 +1,9 @@
+import type { LandmarkNetwork } from "../models.ts";
 import { type Box, heightOf, type Point, type Raster } from "./raster.ts";
 import { resizeByArea, toGrey } from "./resample.ts";
 
-const SIZE = 64;
-/** The network's own normalisation: brightness from 0 to just below 1. */
-const SCALE = 256;
+/** x and y of 68 points. */
+export const LANDMARK_VALUES = 136;
 
 /** Which of the 68 landmarks (iBUG order, from 0) are averaged into each of the five points that alignment uses. */
 const FIVE_POINTS: readonly (readonly number[])[] = [
@@ -22,9 +22,10 @@ export function squareAbout(box: Box): Box {
   return { left: x - half, top: y - half, right: x + half, bottom: y + half };
 }
 
-export function toLandmarkInput(raster: Raster, square: Box): Float32Array {
-  const brightness = toGrey(resizeByArea(raster, square, { width: SIZE, height: SIZE, border: "edge" }));
-  return brightness.map((value) => value / SCALE);
+export function toLandmarkInput(raster: Raster, square: Box, { input }: LandmarkNetwork): Float32Array {
+  const { width, height, mean, scale } = input;
+  const brightness = toGrey(resizeByArea(raster, square, { width, height, border: "edge" }));
+  return brightness.map((value) => (value - mean) / scale);
 }
 
 /** Eyes, nose and corners of the mouth, in pixels of the picture. `output`: 68 times x y, 0..1 of the square. */

@@ -85,10 +85,13 @@ export function mirror({ data, width, height }: Raster): Raster {
 /** Brightness as the eye weighs the colours (ITU-R BT.601), 0..255. */
 export const grey = (red: number, green: number, blue: number) => 0.299 * red + 0.587 * green + 0.114 * blue;
 
+/** Of red, green and blue. */
+type PerChannel = readonly [number, number, number];
+
 interface Normalisation {
   readonly order: "rgb" | "bgr";
-  readonly mean: number;
-  readonly scale: number;
+  readonly mean: PerChannel;
+  readonly scale: PerChannel;
 }
 
 /** Interleaved colours to one plane per colour, as the networks read them, each (value - mean) / scale. */
@@ -99,10 +102,12 @@ export function toPlanes(
   const size = pixels.length / 3;
   const planes = new Float32Array(pixels.length);
   const [red, green, blue] = order === "rgb" ? [0, size, 2 * size] : [2 * size, size, 0];
+  const [redMean, greenMean, blueMean] = mean;
+  const [redScale, greenScale, blueScale] = scale;
   for (let i = 0, from = 0; i < size; i += 1, from += 3) {
-    planes[red + i] = ((pixels[from] ?? 0) - mean) / scale;
-    planes[green + i] = ((pixels[from + 1] ?? 0) - mean) / scale;
-    planes[blue + i] = ((pixels[from + 2] ?? 0) - mean) / scale;
+    planes[red + i] = ((pixels[from] ?? 0) - redMean) / redScale;
+    planes[green + i] = ((pixels[from + 1] ?? 0) - greenMean) / greenScale;
+    planes[blue + i] = ((pixels[from + 2] ?? 0) - blueMean) / blueScale;
   }
   return planes;
 }

@@ -7,41 +7,41 @@ interface Explanation {
   readonly next?: string;
 }
 
-const CHECK_URL = "Ask the user to check BIOMETRICS_GALLERY_URL, then to restart this server.";
+const CHECK_URL = "Correct BIOMETRICS_GALLERY_URL, then restart the server.";
 
 const UNREACHABLE = {
   code: "unavailable",
-  message: "The database of the face gallery could not be reached, or did not answer.",
+  message: "The gallery database could not be reached or did not answer.",
 } as const satisfies Explanation;
 
 /** By SQLSTATE: all five characters, else the two of its class. */
 const BY_STATE: Readonly<Record<string, Explanation>> = {
-  "28": { code: "setup", message: "The database of the face gallery refused the login.", next: CHECK_URL },
-  "3D": { code: "setup", message: "The database of the face gallery does not exist.", next: CHECK_URL },
+  "28": { code: "setup", message: "The gallery database refused the login.", next: CHECK_URL },
+  "3D": { code: "setup", message: "The gallery database does not exist.", next: CHECK_URL },
   "42501": {
     code: "setup",
-    message: "The user of the gallery's database may not do what the face gallery needs.",
-    next: "Ask the user to have their database administrator grant it the right to create, read and write tables there, then to restart this server.",
+    message: "The database user lacks privileges that the face gallery needs.",
+    next: "Have the database administrator grant it the right to create, read and write tables, then restart the server.",
   },
   "25006": {
     code: "setup",
-    message: "The database of the face gallery only reads: it may be a replica.",
+    message: "The gallery database is read-only: it may be a replica.",
     next: CHECK_URL,
   },
   "42P01": {
     code: "setup",
-    message: "The tables of the face gallery are gone from its database.",
+    message: "The face gallery's tables are missing from its database.",
     next: RESTORE,
   },
   "53100": {
     code: "unavailable",
-    message: "The disk of the gallery's database is full; nothing was stored or removed.",
-    next: "Ask the user to have their database administrator free space, then call again.",
+    message: "The gallery database has no disk space left; nothing was stored or removed.",
+    next: "Have the database administrator free space, then retry.",
   },
-  "57014": { code: "unavailable", message: "The database of the face gallery took too long." },
+  "57014": { code: "unavailable", message: "The gallery database took too long." },
   "22021": {
     code: "invalid_input",
-    message: "The label or vendor_data holds a character that the face gallery cannot store.",
+    message: "The label or vendor_data contains a character that the face gallery cannot store.",
   },
   "08": UNREACHABLE,
   "40": UNREACHABLE,
@@ -51,8 +51,8 @@ const BY_STATE: Readonly<Record<string, Explanation>> = {
 
 const TLS_REFUSED = {
   code: "setup",
-  message: "The encrypted connection to the database of the face gallery could not be verified.",
-  next: "Ask the user to check the certificate of the database and sslmode, sslrootcert in BIOMETRICS_GALLERY_URL.",
+  message: "The encrypted connection to the gallery database could not be verified.",
+  next: "Check the database's certificate, and sslmode and sslrootcert in BIOMETRICS_GALLERY_URL.",
 } as const satisfies Explanation;
 
 /** What the driver or the database threw, in our words: theirs hold host names, SQL and values. */

@@ -23,9 +23,9 @@ export async function inspectPostgres(location: { url: string; mark: string }, m
           return `version ${meta.get("version")}, for the face model ${model}`;
         }),
         await attempt("identity", () => {
-          if (mark.id === undefined) return "there is no mark of it yet; the next use keeps one";
+          if (mark.id === undefined) return "not recorded yet; the next use records it";
           if (meta.get("id") !== mark.id) throw replaced(mark, "another id");
-          return "it is the gallery that was used here before";
+          return "the gallery that was used here before";
         }),
         await attempt("count", () => `${countOf(faces)}, ${blocked} of them on the blocklist`),
         await attempt("embeddings", async () => {

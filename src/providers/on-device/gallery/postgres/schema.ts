@@ -75,9 +75,9 @@ async function createExtension(client: PoolClient): Promise<void> {
   try {
     await client.query("CREATE EXTENSION vector");
   } catch (cause) {
-    throw new CheckError("setup", "The database of the face gallery has no pgvector.", {
+    throw new CheckError("setup", "The gallery database has no pgvector.", {
       cause,
-      next: "Ask the user to have their database administrator install pgvector and run `CREATE EXTENSION vector` in that database, then to restart this server.",
+      next: "Have the database administrator install pgvector and run `CREATE EXTENSION vector` in that database, then restart the server.",
     });
   }
 }

@@ -25,7 +25,7 @@ export async function loadDriver(): Promise<Driver> {
   } catch (cause) {
     throw new CheckError("unsupported", "There is no face gallery in this setup; everything else works.", {
       cause,
-      next: "Tell the user that enrolling and searching faces on this device needs a newer Node.js, or a reinstall on a platform with a prebuilt SQLite. Liveness and face match need neither.",
+      next: "Enrolling and searching faces on this device needs a newer Node.js, or a reinstall on a platform with a prebuilt SQLite. Liveness and face match need neither.",
     });
   }
 }

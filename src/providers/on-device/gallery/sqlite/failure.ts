@@ -12,17 +12,17 @@ interface Explanation {
 const CANNOT_OPEN = {
   code: "setup",
   message: "The face gallery cannot be opened in the data folder.",
-  next: "Ask the user to check that the data folder (BIOMETRICS_DATA_DIR) exists, is a folder of theirs on a local disk and holds no folder where the gallery file should be, then restart this server.",
+  next: "Check that the data folder (BIOMETRICS_DATA_DIR) exists, is on a local disk, belongs to the user who runs biometrics-mcp and contains no folder in place of the gallery file, then restart the server.",
 } as const satisfies Explanation;
 const NOT_WRITABLE = {
   code: "setup",
   message: "The face gallery in the data folder cannot be written.",
-  next: "Ask the user to make the data folder (BIOMETRICS_DATA_DIR) and the files in it writable for this server's user, then restart this server.",
+  next: "Make the data folder (BIOMETRICS_DATA_DIR) and its files writable for the user who runs biometrics-mcp, then restart the server.",
 } as const satisfies Explanation;
 const DAMAGED = { code: "setup", message: damaged("").message, next: RESTORE } as const satisfies Explanation;
 const BUSY = {
   code: "unavailable",
-  message: "Another program keeps the face gallery locked.",
+  message: "Another program has locked the face gallery.",
 } as const satisfies Explanation;
 
 /** SQLite's primary result codes. */

@@ -69,9 +69,9 @@ function tests(database: Database, model: string, mark: Mark): readonly (readonl
     [
       "identity",
       () => {
-        if (mark.id === undefined) return "there is no mark of it yet; the next use keeps one";
+        if (mark.id === undefined) return "not recorded yet; the next use records it";
         if (versionOf(database) < 2 || readMeta(database, "id") !== mark.id) throw replaced(mark, "another id");
-        return "it is the gallery that was used here before";
+        return "the gallery that was used here before";
       },
     ],
     [

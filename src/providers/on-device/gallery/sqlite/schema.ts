@@ -39,7 +39,7 @@ export function prepareDatabase(database: Database, model: string, mark: Mark): 
   const mode = database.prepare("PRAGMA journal_mode = WAL").get();
   if (mode?.journal_mode !== "wal") {
     throw new CheckError("setup", "The disk of the data folder cannot hold a face gallery.", {
-      next: "Ask the user to choose a data folder on a local disk (BIOMETRICS_DATA_DIR), then restart this server.",
+      next: "Choose a data folder on a local disk (BIOMETRICS_DATA_DIR), then restart the server.",
       cause: `journal mode ${String(mode?.journal_mode)}`,
     });
   }

@@ -58,6 +58,10 @@ beforeAll(async () => {
   ];
   const animation = chunk("acTL", Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]));
   writeFileSync(join(root, "animated.png"), Buffer.concat([start, animation, rest]));
+  const drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"/>';
+  const almost = Buffer.concat([start.subarray(0, 6), Buffer.of(0), start.subarray(7), rest, Buffer.from(drawing)]);
+  writeFileSync(join(root, "almost.png"), almost);
+  writeFileSync(join(root, "almost.webp"), `RIFF0000WEBP${drawing}`);
   const text = chunk("tEXt", Buffer.from("Comment\0IDAT"));
   writeFileSync(join(root, "hidden-animation.png"), Buffer.concat([start, text, animation, rest]));
   writeFileSync(join(root, "comment.png"), Buffer.concat([start, chunk("tEXt", Buffer.from("Comment\0acTL")), rest]));
@@ -230,6 +234,8 @@ describe("what is refused as an image", () => {
     ["a.pdf", /PDF/],
     ["a.jls", /is not JPEG/],
     ["a.cr2", /is not JPEG/],
+    ["almost.png", /damaged/], // whose size could be read from the drawing behind it
+    ["almost.webp", /damaged/],
     ["animated.png", /animated PNG/],
     ["hidden-animation.png", /animated PNG/],
     ["a.svg", /SVG/],

@@ -1,4 +1,7 @@
-/** Every part in turn, and its figures into SECURITY.md: `npm run soak`, with --seed N or --only NAME if need be. */
+/**
+ * Every part in turn, and its figures into SECURITY.md: `npm run soak`. If need be with --seed N, with --only NAME (which
+ * writes nothing), or with --share S for a share of the cases, from 0 to 1.
+ */
 import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -9,15 +12,19 @@ import { PARTS } from "./parts.ts";
 const SECURITY = resolve(import.meta.dirname, "../SECURITY.md");
 const [BEGIN, END] = ["<!-- soak -->", "<!-- /soak -->"];
 
-const { values } = parseArgs({ options: { seed: { type: "string" }, only: { type: "string" } } });
+const { values } = parseArgs({
+  options: { seed: { type: "string" }, only: { type: "string" }, share: { type: "string" } },
+});
+const share = Number(values.share ?? 1);
 const scale: Scale = {
   seed: Number(values.seed ?? Math.floor(Math.random() * 2 ** 31)),
-  images: 100_000,
-  objects: 100_000,
+  images: 100_000 * share,
+  objects: 100_000 * share,
   raceMs: 10_000,
   loadMs: 60_000,
   copies: 8,
-  rounds: 200,
+  rounds: Math.ceil(50 * share),
+  steps: Math.ceil(60 * share), // fewer than that are made
 };
 console.log(`seed ${scale.seed}`);
 

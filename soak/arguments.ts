@@ -11,7 +11,7 @@ import { codeOf, connect, folders, forEach, hashOf, isAlive, outcomeOf, type Par
 
 const AT_ONCE = 16;
 /** One in so many goes to a server that checks on the device, where a valid call takes 100 times as long. */
-const ON_DEVICE_SHARE = 20;
+const ON_DEVICE_SHARE = 400;
 
 export const argumentObjects: Part = {
   name: "arguments",

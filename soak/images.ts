@@ -6,8 +6,8 @@ import { API_KEY, type Received, standIn } from "../test/support/stand-in.ts";
 import { codeOf, connect, folders, forEach, hashOf, isAlive, outcomeOf, type Part, Random, Tally } from "./part.ts";
 
 const AT_ONCE = 16;
-/** Decoding one takes tens of milliseconds. */
-const ON_DEVICE_SHARE = 50;
+/** A pair for so many images: a match takes 100 times as long as an upload. */
+const ON_DEVICE_SHARE = 400;
 
 /** The provider approves whatever it is sent, and says what that was. */
 const approving = {

@@ -162,12 +162,12 @@ export const kills: Part = {
   name: "kill -9",
   invariant:
     "Killed before each single change of a file or of the gallery, in each tool that writes: what was acknowledged is there, the next process works at once, and nobody is off the blocklist.",
-  async run({ rounds }) {
+  async run({ steps }) {
     const tally = new Tally();
     const photos = await makePhotos();
     for (const prey of PREY) {
       let killed = 0;
-      for (let at = 1; at <= rounds; at++) {
+      for (let at = 1; at <= steps; at++) {
         const { inside, data } = folders();
         const api = await accountStandIn();
         const scene: Scene = { photos, data, api };

@@ -16,6 +16,8 @@ export interface Scale {
   readonly copies: number;
   /** Of whatever is done over and over. */
   readonly rounds: number;
+  /** Before how many of its changes a tool is killed, at most. */
+  readonly steps: number;
 }
 
 export interface Part {

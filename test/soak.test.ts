@@ -5,7 +5,7 @@ import type { Scale } from "../soak/part.ts";
 import { PARTS } from "../soak/parts.ts";
 
 const { seed = Math.floor(Math.random() * 2 ** 31) } = fc.readConfigureGlobal() ?? {};
-const SCALE: Scale = { seed, images: 2000, objects: 2000, raceMs: 2000, loadMs: 3000, copies: 2, rounds: 1 };
+const SCALE: Scale = { seed, images: 2000, objects: 2000, raceMs: 2000, loadMs: 3000, copies: 2, rounds: 1, steps: 2 };
 
 describe(`seed ${seed}`, () => {
   test.each(PARTS)(

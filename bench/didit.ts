@@ -7,7 +7,7 @@ import { type Image, toImage, uploadName } from "../src/image.ts";
 import { didit } from "../src/providers/didit/provider.ts";
 import { encodeForm } from "../src/providers/http/form.ts";
 import { API_KEY, standIn } from "../test/support/stand-in.ts";
-import { median, quantile, table } from "./figures.ts";
+import { median, quantile, ratio, table } from "./figures.ts";
 
 const ROUNDS = 600;
 const WARM_UP = 100;
@@ -99,6 +99,7 @@ async function compare(url: string, image: Image): Promise<number> {
       ["undici, body made beforehand", row(times.bare)],
       ["provider.checkLiveness", row(times.ours)],
       ["added (at most 1 ms)", ms(added)],
+      ["ratio", ratio(median(times.ours), median(times.bare))],
     ],
   );
   return added;
@@ -138,7 +139,11 @@ async function forms(url: string, image: Image): Promise<void> {
   await pool.close();
   table(
     "The same call, by how its form is made, p50",
-    Object.keys(ways).map((name, index) => [name, ms(median(times[index] ?? []))] as const),
+    Object.keys(ways).map((name, index) => {
+      const [first, own] = [median(times[0] ?? []), median(times[index] ?? [])];
+      return [name, ms(own), ratio(own, first)];
+    }),
+    ["", "time", "times the first"],
   );
 }
 

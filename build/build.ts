@@ -1,45 +1,18 @@
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build, type Plugin } from "esbuild";
-import { LISTING } from "../src/mcp/listing.ts";
-import { networksOf, parsePack, sha256Of } from "../src/providers/on-device/models.ts";
+import { parsePack } from "../src/providers/on-device/choice.ts";
+import { networksOf, sha256Of } from "../src/providers/on-device/models.ts";
+import { bundle } from "./bundle.ts";
+import { fuseRelu } from "./fuse.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const packages = join(root, "node_modules");
 const dist = join(root, "dist");
-const WASM = "ort-wasm-simd-threaded.wasm";
+/** The runtime of the networks, and what starts it, also in each further thread. */
+const WASM = ["ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs"];
 
-/** The list of tools and prompts as data: making it would load every tool and schema at each start. */
-const listing: Plugin = {
-  name: "listing",
-  setup(it) {
-    it.onLoad({ filter: /src[\\/]mcp[\\/]listing\.ts$/ }, () => ({
-      contents: `export const LISTING = ${JSON.stringify(LISTING)}`,
-    }));
-  },
-};
-
-const { metafile } = await build({
-  absWorkingDir: root,
-  entryPoints: { main: "src/start.ts", worker: "src/providers/on-device/worker.ts" },
-  outdir: "dist",
-  bundle: true,
-  splitting: true, // what a call does not need is not loaded
-  format: "esm",
-  platform: "node",
-  target: "node20",
-  minify: true,
-  legalComments: "linked",
-  metafile: true,
-  plugins: [listing],
-  alias: { "@modelcontextprotocol/server/_shims": "./build/sdk-shims.ts" },
-  external: ["sharp", "sqlite-vec", "onnxruntime-node"],
-  // Bundled CommonJS (undici) asks for node: modules by require.
-  banner: {
-    js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
-  },
-});
+const { metafile } = await bundle();
 
 const main = join(dist, "main.js");
 await writeFile(main, `#!/usr/bin/env node\n${await readFile(main, "utf8")}`);
@@ -47,9 +20,9 @@ await chmod(main, 0o755);
 
 await mkdir(join(dist, "models"), { recursive: true });
 const pack = await readFile(join(root, "src/providers/on-device/shipped.json"));
-for (const network of networksOf(parsePack(pack))) await copyModel(network);
+for (const network of networksOf(parsePack(pack))) await makeModel(network);
 await writeFile(join(dist, "models/pack.json"), pack);
-await copyFile(join(packages, "onnxruntime-web/dist", WASM), join(dist, WASM));
+for (const file of WASM) await copyFile(join(packages, "onnxruntime-web/dist", file), join(dist, file));
 await rm(join(dist, "skills"), { recursive: true, force: true }); // a page that was renamed would still be served
 await cp(join(root, "skills"), join(dist, "skills"), { recursive: true });
 // OpenClaw reads nested metadata from the folder; what is served over MCP may hold only strings there.
@@ -65,13 +38,14 @@ await cp(join(sqlite, "prebuilds"), prebuilds, { recursive: true });
 await copyFile(join(sqlite, "LICENSE"), join(prebuilds, "LICENSE"));
 
 // Removed last, and not all of dist beforehand: a program that runs meanwhile finds its files.
-const made = new Set([...Object.keys(metafile.outputs).map((output) => basename(output)), "models", "skills", WASM]);
+const made = new Set([...Object.keys(metafile.outputs).map((output) => basename(output)), "models", "skills", ...WASM]);
 for (const file of await readdir(dist)) {
   if (!made.has(file)) await rm(join(dist, file), { recursive: true, force: true });
 }
 
-async function copyModel({ file, sha256 }: { file: string; sha256: string }): Promise<void> {
+async function makeModel({ file, sha256 }: { file: string; sha256: string }): Promise<void> {
   const from = join(packages, "faceplugin-face-recognition-js/model", file);
-  if (sha256Of(await readFile(from)) !== sha256) throw new Error(`${from} is not the model that was measured`);
-  await copyFile(from, join(dist, "models", file));
+  const made = fuseRelu(await readFile(from));
+  if (sha256Of(made) !== sha256) throw new Error(`${from} does not give the model that was measured`);
+  await writeFile(join(dist, "models", file), made);
 }

@@ -6,7 +6,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { type Connection, cleanEnvironment, connected, MAIN, temporaryFolder } from "../test/support/clients.ts";
 import { makePhotos } from "../test/support/photos.ts";
 import { accountStandIn } from "../test/support/stand-in/account.ts";
-import { codeOf, facesOf, folders, isAlive, outcomeOf, type Part, Tally } from "./part.ts";
+import { codeOf, facesOf, folders, isAlive, outcomeOf, type Part, patient, Tally } from "./part.ts";
 
 /** The built program as the last command of a shell script, in which $0 is Node and $1 the program. */
 async function connectBy(script: string, env: Readonly<Record<string, string>>): Promise<Connection> {
@@ -17,7 +17,7 @@ async function connectBy(script: string, env: Readonly<Record<string, string>>):
     stderr: "pipe",
   });
   const client = new Client({ name: "soak", version: "1" }, { versionNegotiation: { mode: { pin: "2026-07-28" } } });
-  return connected(client, transport, () => client.connect(transport));
+  return patient(await connected(client, transport, () => client.connect(transport)));
 }
 
 const ON_SMALL_DISK =
@@ -177,9 +177,7 @@ export const descriptors: Part = {
     const server = await connectBy('ulimit -n 100; exec "$0" "$1"', hosted);
     for (let round = 0; round < Math.min(rounds, MAX_ROUNDS); round++) {
       const image_path = join(photos.dir, "small.jpg");
-      const calls = Array.from({ length: 300 }, () =>
-        server.call("check_liveness", { image_path }, { timeout: 180_000 }),
-      );
+      const calls = Array.from({ length: 300 }, () => server.call("check_liveness", { image_path }));
       for (const answer of await Promise.all(calls)) {
         tally.add(answer.isError ? `refused (${codeOf(answer)})` : "sent and decided");
         tally.check(!answer.isError || codeOf(answer) === "unavailable", () => answer.text);

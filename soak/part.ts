@@ -60,8 +60,11 @@ export const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).
 export async function connect(env: Readonly<Record<string, string>>): Promise<Connection> {
   const [, modern] = ERAS;
   if (modern === undefined) throw new Error("there is no client");
-  const connection = await modern.connect({ env });
-  // Several parts keep a machine busier than any user does: that an answer comes is looked at, not when.
+  return patient(await modern.connect({ env }));
+}
+
+/** Several parts keep a machine busier than any user does: that an answer comes is looked at, not when. */
+export function patient(connection: Connection): Connection {
   return { ...connection, call: (name, args) => connection.call(name, args, { timeout: 180_000 }) };
 }
 

@@ -3,7 +3,8 @@ import packageJson from "../package.json" with { type: "json" };
 import type { Config } from "./config.ts";
 import { type Folders, readLocalFile } from "./file.ts";
 import { openProviders } from "./providers/index.ts";
-import { endOf } from "./secret.ts";
+import { endOf, hideAll } from "./secret.ts";
+import { openAuditLog } from "./storage/audit-log.ts";
 import { settingsFileOf } from "./storage/settings.ts";
 import type { Deps } from "./toolkit/context.ts";
 
@@ -16,7 +17,8 @@ export interface App extends Deps {
 /** Composes a running program. `folders` replaces the configured image folders. */
 export function openApp(config: Config, folders: Folders = config.imageFolders): App {
   const providers = openProviders(config);
-  const allowed = { folders, dataFolder: config.dataFolder };
+  const allowed = { folders, dataFolder: config.dataFolder, auditLog: config.auditLog };
+  const auditLog = config.auditLog === undefined ? undefined : openAuditLog(config.auditLog);
   return {
     version: VERSION,
     provider: () => providers.current(),
@@ -45,8 +47,23 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
           return { path, readable };
         }),
       ),
+    audit: auditLog && {
+      test: () => auditLog.test(),
+      async append(entry) {
+        const { apiKey } = await providers.choose();
+        const { apiId, apiSecret } = config.linkface;
+        const hide = hideAll([apiKey, apiId, apiSecret].filter((secret) => secret !== undefined));
+        // What a caller or a provider names could be a key by mistake.
+        await auditLog.append(withTexts(entry, hide));
+      },
+    },
     close: () => providers.close(),
   };
+}
+
+function withTexts(entry: object, change: (text: string) => string) {
+  const changed = JSON.stringify(entry, (_name, value) => (typeof value === "string" ? change(value) : value));
+  return JSON.parse(changed) as Record<string, unknown>;
 }
 
 /** The app for an invalid configuration: every tool answers with what to correct. */
@@ -63,6 +80,7 @@ export function brokenApp(fault: unknown): App {
     linkface: fail,
     account: fail,
     folders: fail,
+    audit: undefined,
     close: async () => {},
   };
 }

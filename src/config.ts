@@ -5,7 +5,7 @@ import envPaths from "env-paths";
 import * as z from "zod";
 import { CheckError } from "./errors.ts";
 
-/** Everything that an operator can set, in the order of README and `--help`. */
+/** Everything that an operator can set, in the order of `--help`. */
 export const SETTINGS = {
   BIOMETRICS_PROVIDER: "auto (Didit if there is a key, otherwise on the device), didit or on-device",
   DIDIT_API_KEY: "API key of your Didit application",
@@ -20,7 +20,8 @@ export const SETTINGS = {
     "your own match threshold, 0 to 100: nothing at or below it is approved (30; 70 or below results in review)",
   BIOMETRICS_IMAGE_DIRS: `folders that may be read, separated by "${delimiter}" (Pictures, Downloads, Desktop, Documents and the working directory)`,
   BIOMETRICS_DATA_DIR: "folder for the gallery and credentials (the platform's data folder)",
-  BIOMETRICS_MODELS: "a folder with a model pack for checks on the device (the one that is part of the program)",
+  BIOMETRICS_AUDIT_LOG: "file to which every decision is appended before it is given (none)",
+  BIOMETRICS_MODELS: "a folder with a model pack for checks on the device (the pack that `models use` chose)",
   BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
   BIOMETRICS_TIMEOUT_MS: "time limit for a call to a provider, in milliseconds (60000)",
   BIOMETRICS_HTTP_TOKEN: "bearer token for clients of serve --http, 32 characters or more (a new one at each start)",
@@ -64,6 +65,8 @@ export interface Config {
   /** Absolute, not resolved: a folder may be made, or become a link, while the program runs. */
   readonly imageFolders: readonly string[];
   readonly dataFolder: string;
+  /** Absolute; undefined: none is kept. */
+  readonly auditLog: string | undefined;
   /** The folder of a model pack, absolute; undefined: the one that was chosen, or the shipped one. */
   readonly models: string | undefined;
   readonly galleryUrl: string | undefined;
@@ -115,6 +118,7 @@ export function readConfig(environment: Environment, saved: Environment = {}): C
     saved: Object.freeze(given.flatMap(([name, it]) => (it === undefined && saved[name] !== undefined ? [name] : []))),
     imageFolders: Object.freeze([...new Set(settings.BIOMETRICS_IMAGE_DIRS ?? defaultFolders())]),
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
+    auditLog: settings.BIOMETRICS_AUDIT_LOG,
     models: settings.BIOMETRICS_MODELS,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,
@@ -154,7 +158,8 @@ const baseUrl = z.string().transform((text, context) => {
 const withoutVersion = (url: string) => url.replace(/\/v3$/, "");
 const withVersion = (url: string) => `${url.replace(/\/auth\/v2$/, "")}/auth/v2`;
 
-function isLoopback({ protocol, hostname }: URL): boolean {
+/** http to this machine itself. */
+export function isLoopback({ protocol, hostname }: URL): boolean {
   return protocol === "http:" && (/^127\.\d+\.\d+\.\d+$/.test(hostname) || ["localhost", "[::1]"].includes(hostname));
 }
 
@@ -192,6 +197,7 @@ const settingsSchema = z.object({
     .pipe(z.array(folder))
     .optional(),
   BIOMETRICS_DATA_DIR: folder.optional(),
+  BIOMETRICS_AUDIT_LOG: folder.optional(),
   BIOMETRICS_MODELS: folder.optional(),
   BIOMETRICS_GALLERY_URL: z
     .string()

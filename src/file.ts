@@ -27,6 +27,8 @@ export interface Access {
   readonly folders: Folders;
   /** Holds keys and the gallery: no file in it is read as an image, whatever path leads to it. */
   readonly dataFolder: string;
+  /** Nor is this file. */
+  readonly auditLog?: string | undefined;
 }
 
 export const rejected = (why: string, cause?: unknown) => new CheckError("image_rejected", why, { cause });
@@ -231,6 +233,7 @@ async function isStillAllowed(
   access: Access,
 ): Promise<boolean> {
   if (dataFolder !== undefined && opened.nlink > 1n && isLinkedFrom(access.dataFolder, opened)) return false;
+  if (access.auditLog !== undefined && isSame(statIfThere(access.auditLog), opened)) return false;
   const held = heldPath(file);
   if (held !== undefined) return isAllowed(held, dataFolder, access);
   const again = await realpath(real);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Decision, decide, decideSearch, fraudFirst, sumUp } from "../src/decision/decision.ts";
+import { type Decision, decide, fraudFirst, sumUp } from "../src/decision/decision.ts";
+import { decideSearch } from "../src/decision/search.ts";
 import type { Match, Report, SearchReport } from "../src/providers/provider.ts";
 import { about, type Outcome, WARNINGS } from "../src/warnings.ts";
 

@@ -4,7 +4,8 @@ import { dirname, join, resolve } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import * as z from "zod";
 import { readConfig, SETTINGS, type Setting } from "../src/config.ts";
-import { CHECKS, Decision, SearchDecision } from "../src/decision/decision.ts";
+import { CHECKS, Decision } from "../src/decision/decision.ts";
+import { SearchDecision } from "../src/decision/search.ts";
 import { FAILURES } from "../src/errors.ts";
 import { LISTING } from "../src/mcp/listing.ts";
 import { PROMPTS } from "../src/mcp/prompts.ts";
@@ -163,11 +164,24 @@ test.each(PAGES)("every script and file that %s names is there", (page) => {
   const { scripts } = JSON.parse(textOf("package.json"));
   const named = [...textOf(page).matchAll(/npm run ([\w:]+)/g)].map(([, script = ""]) => script);
   expect(named.filter((script) => !(script in scripts))).toEqual([]);
-  const sources = ["src", "test", "bench"].flatMap((folder) =>
+  const sources = ["src", "test", "bench", "build"].flatMap((folder) =>
     readdirSync(resolve(ROOT, folder), { recursive: true, encoding: "utf8" }).map((file) => `/${folder}/${file}`),
   );
   const files = quotedIn(textOf(page)).filter((word) => /^[\w./-]+\.ts$/.test(word));
   expect(files.filter((file) => !sources.some((source) => source.endsWith(`/${file}`)))).toEqual([]);
+});
+
+test("CONTRIBUTING names constants that exist", () => {
+  const code = ["src", "test"].flatMap((folder) =>
+    readdirSync(resolve(ROOT, folder), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => textOf(join(folder, file))),
+  );
+  const constants = quotedIn(textOf("CONTRIBUTING.md")).filter((word) => /^[A-Z_]{3,}$/.test(word) && word !== "OWNER");
+  expect(constants.length).toBeGreaterThan(3);
+  const isDeclared = (name: string) =>
+    code.some((text) => text.includes(`const ${name} `) || text.includes(`const ${name}:`));
+  expect(constants.filter((name) => !isDeclared(name))).toEqual([]);
 });
 
 test("CONTRIBUTING shows the folders as they are", () => {
@@ -281,8 +295,8 @@ test.skipIf(process.platform === "win32")(
 
 test("every flag that README and docs name is one", () => {
   const env = cleanEnvironment(temporaryFolder("home-"));
-  const flags = ["check-liveness", "verify-person", "doctor", "serve"].flatMap((command) => {
-    const { stdout } = spawnSync(process.execPath, [MAIN, command, "--help"], { env, encoding: "utf8" });
+  const flags = ["check-liveness", "verify-person", "doctor", "audit verify", "evaluate", "serve"].flatMap((command) => {
+    const { stdout } = spawnSync(process.execPath, [MAIN, ...command.split(" "), "--help"], { env, encoding: "utf8" });
     return stdout.match(/--[a-z-]+/g) ?? [];
   });
   const pages = PAGES.filter((page) => page === "README.md" || page.startsWith("docs/"));

@@ -1,9 +1,7 @@
-import { delimiter } from "node:path";
 import { addAbortSignal, type Readable } from "node:stream";
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import * as z from "zod";
+import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import { type App, openApp, VERSION } from "../app.ts";
-import { type Config, SECRET_SETTINGS, SETTINGS, type Setting } from "../config.ts";
+import type { Config } from "../config.ts";
 import { render } from "../decision/render.ts";
 import { CheckError } from "../errors.ts";
 import type { Folders } from "../file.ts";
@@ -14,7 +12,19 @@ import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
-import { checkGallery, diagnose } from "./doctor.ts";
+import { checkAuditLog, checkGallery, diagnose } from "./doctor.ts";
+import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
+import {
+  declare,
+  givenOf,
+  type Input,
+  inputsOf,
+  isReadingAnywhere,
+  kebab,
+  settingsOf,
+  toNumber,
+  withSettings,
+} from "./flags.ts";
 import { commandOf, forPerson } from "./for-person.ts";
 
 /** Scripts rely on these. Success without a decision is 0 as well. */
@@ -30,6 +40,8 @@ const EXIT_HELP =
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** Standard error, for progress. */
+  readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** The source of the image named `-`. */
   readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
@@ -39,6 +51,32 @@ export interface Terminal {
   readonly configure: (flags: Readonly<Record<string, string>>) => Config;
 }
 
+type ModelCommand = (
+  commands: typeof import("./models.ts"),
+  name: string,
+  config: Config,
+  signal: AbortSignal,
+) => ReturnType<typeof diagnose>;
+
+/** Loaded only when one of them is run. */
+const MODEL_COMMANDS: readonly (readonly [usage: string, description: string, work: ModelCommand])[] = [
+  [
+    "list",
+    "List the model packs that were added or can be, with licences, training data and figures. Fetches nothing.",
+    ({ listPacks }, _name, config) => listPacks(config),
+  ],
+  [
+    "add <pack>",
+    "Add a model pack: a name from the list, a folder with a pack.json, or the URL of a pack.json.",
+    ({ addPack }, pack, config, signal) => addPack(pack, config, signal),
+  ],
+  [
+    "use <name>",
+    "Use a model pack that was added, or shipped, the built-in one, from now on.",
+    ({ usePack }, name, config) => usePack(name, config),
+  ],
+];
+
 /** Runs one command line and returns its exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.approved;
@@ -47,7 +85,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .version(VERSION)
     .exitOverride()
     .showHelpAfterError("(--help lists the commands and flags)")
-    .addHelpText("after", `\n${EXIT_HELP}`);
+    .addHelpText("afterAll", `\n${EXIT_HELP}`);
 
   for (const tool of TOOLS) {
     if (tool.name === "get_setup") continue; // doctor shows the same and more
@@ -78,6 +116,46 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   withSettings(gallery.option("--json", "print only the structured result")).action(async () => {
     exitCode = await withApp(gallery, terminal, async (_app, config) => report(gallery, await checkGallery(config)));
   });
+  const models = program.command("models").description("Choose the networks of the checks on this machine.");
+  for (const [usage, description, work] of MODEL_COMMANDS) {
+    const command = models.command(usage).description(description);
+    withSettings(command.option("--json", "print only the structured result")).action(async () => {
+      const [name = ""]: readonly string[] = command.processedArgs;
+      exitCode = await withApp(command, terminal, async (_app, config) =>
+        report(command, await work(await import("./models.ts"), name, config, terminal.signal)),
+      );
+    });
+  }
+  const evaluation = declareEvaluate(program);
+  withSettings(evaluation, isReadingAnywhere).action(async () => {
+    const flags = evaluation.opts<EvaluateFlags>();
+    let folder = "";
+    const work = async (app: App, config: Config) => {
+      if (flags.purge) await purge(config, terminal);
+      else await runEvaluation({ app, config, folder, flags }, terminal);
+      return EXIT.approved;
+    };
+    exitCode = await withApp(evaluation, terminal, work, () => {
+      if (flags.purge) return [];
+      folder = folderOf(evaluation.args[0]);
+      return [folder]; // what lies outside of it is not read, by a link say
+    });
+  });
+  const audit = program
+    .command("audit")
+    .description("Check the audit log of decisions.")
+    .command("verify")
+    .description("Report lines that were changed, removed, added or moved, and print the hash of the last line.")
+    .argument("[file]", "the audit log (the file that BIOMETRICS_AUDIT_LOG names)")
+    .option("--head <hash>", "a hash that an earlier run printed: its line must still be there", toHash)
+    .option("--json", "print only the structured result");
+  withSettings(audit).action(async () => {
+    exitCode = await withApp(audit, terminal, async (_app, { auditLog }) => {
+      const [file = auditLog] = audit.processedArgs as readonly (string | undefined)[];
+      if (file === undefined) throw new CheckError("invalid_input", "No audit log was named.", { next: NAME_LOG });
+      return report(audit, await checkAuditLog(file, audit.opts<{ head?: string }>().head));
+    });
+  });
   const server = program
     .command("serve")
     .description("Serve MCP over stdio (the default without a command) or, with --http, over Streamable HTTP.")
@@ -88,7 +166,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   withSettings(server).action(async () => {
     const { http, host, port, name }: HttpFlags = server.opts();
     if (http === true) exitCode = await serveHttp(server, terminal, { host, port, name });
-    else if ((host ?? port ?? name) === undefined) await serve(() => configOf(server, terminal), terminal);
+    else if ((host ?? port ?? name) === undefined) await serve(() => terminal.configure(settingsOf(server)), terminal);
     else server.error("error: --port, --host and --name require --http", { exitCode: EXIT.usage });
   });
   program
@@ -128,12 +206,7 @@ function printFailure({ print }: Terminal, { code, message, next, retryable, ret
 }
 
 async function callTool(tool: Tool, inputs: readonly Input[], command: Command, terminal: Terminal): Promise<number> {
-  const options = command.opts<Record<string, unknown>>();
-  const positional: readonly unknown[] = command.processedArgs;
-  const inOrder = inputs.filter(isInOrder);
-  const given = inputs
-    .map((input) => [input.name, positional[inOrder.indexOf(input)] ?? options[camel(input.flag)]])
-    .filter(([, value]) => value !== undefined);
+  const given = givenOf(command, inputs);
   return withApp(command, terminal, async (app) => {
     const loadImage = fromInputToo(app, terminal);
     const context = { ...app, loadImage, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
@@ -204,7 +277,7 @@ async function withApp(
 ): Promise<number> {
   let app: App | undefined;
   try {
-    const config = configOf(command, terminal);
+    const config = terminal.configure(settingsOf(command));
     app = openApp(config, foldersOf(config));
     return await work(app, config);
   } catch (thrown) {
@@ -219,81 +292,6 @@ async function withApp(
 }
 
 const isJson = (command: Command) => command.opts<{ json?: boolean }>().json === true;
-
-/** One argument of a tool on the command line. */
-interface Input {
-  readonly name: string;
-  readonly flag: string;
-  readonly type: "string" | "number" | "integer" | "boolean";
-  readonly choices: readonly string[] | undefined;
-  readonly description: string;
-  readonly isRequired: boolean;
-  /** Its value when omitted. */
-  readonly default: unknown;
-}
-
-/** Positional although optional; its flag works as well. */
-const OPTIONAL_IN_ORDER = ["reference_image_path"];
-
-const isInOrder = ({ name, isRequired }: Input) => isRequired || OPTIONAL_IN_ORDER.includes(name);
-
-/** Short flag names, in addition to the arguments' own. */
-const SHORT_NAMES: Readonly<Record<string, string>> = { decline_threshold: "threshold" };
-
-const inputSchema = z.object({
-  required: z.array(z.string()).default([]),
-  properties: z.record(
-    z.string(),
-    z.object({
-      type: z.enum(["string", "number", "integer", "boolean"]),
-      enum: z.array(z.string()).optional(),
-      description: z.string().default(""),
-      default: z.unknown().optional(),
-    }),
-  ),
-});
-
-function inputsOf({ input, secrets }: Tool): Input[] {
-  const { required, properties } = inputSchema.parse(z.toJSONSchema(input, { io: "input" }));
-  const shown = Object.entries(properties).filter(([name]) => !secrets.includes(name));
-  return shown.map(([name, { enum: choices, description, ...rest }]) => ({
-    ...rest,
-    name,
-    flag: SHORT_NAMES[name] ?? kebab(name),
-    choices,
-    description: forPerson(description),
-    default: rest.default,
-    isRequired: required.includes(name),
-  }));
-}
-
-/** Required arguments are positional, the rest are flags. */
-function declare(command: Command, input: Input): void {
-  const { name, flag, type, choices, description, isRequired } = input;
-  if (isInOrder(input)) {
-    const argument = isRequired ? `<${flag}>` : `[${flag}]`;
-    if (type === "string") command.argument(argument, description);
-    else command.argument(argument, description, toNumber);
-    if (isRequired) return;
-  }
-  if (type === "boolean") {
-    if (input.default === true) {
-      command.option(`--no-${flag}`, `do not ${description}`);
-      return;
-    }
-    command.option(`--${flag}`, description);
-    // Three states: yes, no, and the operator's setting.
-    if (flag === "save") command.option(`--no-${flag}`, "let the provider keep nothing");
-    return;
-  }
-  // Commander suggests the last of two flags and names the value after it.
-  const flags = flag === kebab(name) ? `--${flag}` : `--${kebab(name)}, --${flag}`;
-  const option = new Option(`${flags} <${type === "string" ? "text" : "number"}>`, description);
-  if (choices !== undefined) option.choices(choices);
-  if (type !== "string") option.argParser(toNumber);
-  if (isInOrder(input)) option.hideHelp();
-  command.addOption(option);
-}
 
 interface HttpFlags {
   readonly http?: true | undefined;
@@ -312,48 +310,9 @@ function toPort(text: string): number {
   return port;
 }
 
-function toNumber(text: string): number {
-  const number = Number(text);
-  if (text.trim() === "" || Number.isNaN(number)) throw new InvalidArgumentError("It must be a number.");
-  return number;
-}
+const NAME_LOG = "Pass the path of the file, or set BIOMETRICS_AUDIT_LOG.";
 
-/** The settings that may be flags: --provider for BIOMETRICS_PROVIDER, and so on. */
-const FLAGS: readonly (readonly [Setting, string])[] = (Object.keys(SETTINGS) as Setting[])
-  .filter((name) => !SECRET_SETTINGS.includes(name) && name !== "NO_PROXY")
-  .map((name) => [name, kebab(name.toLowerCase().replace(/^biometrics_/, ""))]);
-
-/** A path on the command line may be anywhere, so for a check the allowed folders would be a flag without effect. */
-const isReadingAnywhere = (name: Setting) => name !== "BIOMETRICS_IMAGE_DIRS";
-
-function withSettings(command: Command, applies: (name: Setting) => boolean = () => true): Command {
-  for (const [name, flag] of FLAGS.filter(([setting]) => applies(setting))) {
-    if (command.options.some(({ long }) => long === `--${flag}`)) continue; // the tool has an argument of that name
-    const isList = name === "BIOMETRICS_IMAGE_DIRS";
-    const option = new Option(`--${flag} ${isList ? "[folder...]" : "<value>"}`, SETTINGS[name]);
-    command.addOption(option.helpGroup("Settings (also environment variables):"));
-  }
-  const names = (Object.keys(SETTINGS) as Setting[]).filter(applies).join(", ");
-  return command.addHelpText("after", `\nEnvironment: ${names}. Secrets are read from there only.\n${EXIT_HELP}`);
-}
-
-function configOf(command: Command, { configure }: Terminal): Config {
-  const options = command.opts<Record<string, string | readonly string[] | number | true | undefined>>();
-  const flags: Record<string, string> = {};
-  for (const [name, flag] of FLAGS) {
-    const value = options[camel(flag)];
-    // A desktop host whose user chose no folder passes the flag without a value, which counts as no flag.
-    if (value !== undefined && value !== true && typeof value !== "number")
-      flags[name] = typeof value === "string" ? value : value.join(delimiter);
-  }
-  return configure(flags);
-}
-
-function kebab(name: string): string {
-  return name.replaceAll("_", "-");
-}
-
-/** Commander's name for the value of a flag. */
-function camel(flag: string): string {
-  return flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+function toHash(text: string): string {
+  if (!/^[\da-f]{64}$/i.test(text)) throw new InvalidArgumentError("A hash is 64 hexadecimal digits.");
+  return text.toLowerCase();
 }

@@ -21,7 +21,7 @@ interface Completable {
   readonly name: string;
   readonly summary: string;
   readonly flags: readonly Flag[];
-  /** The values of its argument, unless that is a file. */
+  /** The values of its argument, unless that is a file; or the commands of a group. */
   readonly choices: readonly string[];
 }
 
@@ -45,7 +45,7 @@ function completable(command: Command): Completable {
           description: option.description,
         })),
     );
-  const choices = command.registeredArguments[0]?.argChoices ?? [];
+  const choices = command.registeredArguments[0]?.argChoices ?? command.commands.map((it) => it.name());
   return { name: command.name(), summary: command.summary() || command.description(), flags, choices };
 }
 

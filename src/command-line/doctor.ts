@@ -3,10 +3,11 @@ import type { App } from "../app.ts";
 import type { Config } from "../config.ts";
 import { CheckError } from "../errors.ts";
 import { attempt, countOf, type Finding, type Inspection } from "../providers/on-device/gallery/inspect.ts";
+import { verifyAuditLog } from "../storage/audit-log.ts";
 import { refuseShared, statIfThere } from "../storage/folder.ts";
 import { getSetup } from "../tools/get-setup.ts";
 
-interface Diagnosis {
+export interface Diagnosis {
   /** For a script. */
   readonly findings: object;
   readonly text: string;
@@ -26,6 +27,7 @@ export async function diagnose(app: App, config: Config, signal: AbortSignal): P
       detail: readable ? "readable" : "missing or not readable: create it, or remove it from BIOMETRICS_IMAGE_DIRS",
     })),
     await attempt(`data folder ${config.dataFolder}`, () => tryDataFolder(config.dataFolder)),
+    ...(await tryAuditLog(app, config)),
     await attempt(`provider ${name}`, async () => (await app.provider()).test(context)),
     name === "didit" ? GALLERY_OF_DIDIT : await tryGallery(config),
     await attempt("Linkface", async () => tryLinkface(config)),
@@ -49,6 +51,35 @@ export async function checkGallery(config: Config): Promise<Diagnosis> {
     ok,
   };
 }
+
+/** More would only repeat that it is another file. */
+const MAX_FAULTS = 20;
+
+/** The chain of an audit log, followed through the whole file. `noted`: the hash of a line that was there before. */
+export async function checkAuditLog(file: string, noted: string | undefined): Promise<Diagnosis> {
+  const { lines, head, faults, torn } = await verifyAuditLog(file, noted);
+  const ok = faults.length === 0;
+  const more = faults.length > MAX_FAULTS ? [`${faults.length - MAX_FAULTS} more`] : [];
+  const last =
+    head === null ? "no lines" : `${lines} ${lines === 1 ? "line" : "lines"}; the hash of the last is ${head}`;
+  const intact = [INTACT, ...(noted === undefined ? [AT_ITS_END] : [])];
+  return {
+    findings: { file, ok, lines, head, faults, torn },
+    text: [
+      `Audit log: ${file}`,
+      last,
+      "",
+      ...[...faults.slice(0, MAX_FAULTS), ...more].map((fault) => `FAULT ${fault}`),
+      ...torn.map((line) => `note  ${line}`),
+      ...(ok ? intact : []),
+    ].join("\n"),
+    ok,
+  };
+}
+
+const INTACT = "ok    every line is as it was written, and follows from the one before it";
+const AT_ITS_END =
+  "note  whether lines were cut off at the end, or the whole log was rewritten, only a hash that you noted earlier can show: --head";
 
 const linesOf = (findings: readonly Finding[]) =>
   findings.map(({ test, ok, detail }) => `${ok ? "ok   " : "FAULT"} ${test}: ${detail}`);
@@ -101,6 +132,12 @@ async function tryDataFolder(folder: string): Promise<string> {
   refuseShared({ [folder]: found });
   await access(folder, constants.R_OK | constants.W_OK | constants.X_OK).catch(notUsable);
   return "only its owner has access";
+}
+
+async function tryAuditLog({ audit }: App, { auditLog }: Config): Promise<Finding[]> {
+  if (audit === undefined) return [];
+  const test = () => audit.test().then(() => "can be written");
+  return [await attempt(`audit log ${auditLog}`, test)];
 }
 
 function notUsable(cause: unknown): never {

@@ -1,13 +1,5 @@
 import * as z from "zod";
-import {
-  type Match,
-  PROVIDERS,
-  type ProviderName,
-  type Report,
-  type SearchReport,
-  SIMILARITY,
-} from "../providers/provider.ts";
-import { clean, quoted } from "../untrusted.ts";
+import { PROVIDERS, type ProviderName, type Report } from "../providers/provider.ts";
 import { about, OUTCOMES, type Outcome, type Warning, worst } from "../warnings.ts";
 
 export const CHECKS = ["liveness", "face_match", "face_search", "verify_person", "liveness_selfie"] as const;
@@ -56,45 +48,19 @@ export const Decision = z.object({
 });
 export type Decision = z.infer<typeof Decision>;
 
-export const BANDS = ["strong", "possible", "weak"] as const;
-
-export const SearchDecision = Decision.extend({
-  matches: z.array(
-    z.object({
-      id: z.string().nullable(),
-      similarity: z.number().min(0).max(100),
-      band: z.enum(BANDS),
-      label: z.string().nullable(),
-      vendor_data: z.string().nullable(),
-      blocklisted: z.boolean(),
-      allowlisted: z.boolean(),
-      status: z.string().nullable(),
-      session_id: z.string().nullable(),
-      date: z.string().nullable(),
-    }),
-  ),
-  total_matches: z.int(),
-});
-export type SearchDecision = z.infer<typeof SearchDecision>;
-
 /** Thresholds chosen by a caller or operator, 0..100. The caller's applies, else the operator's, else the provider's default. */
 export interface Thresholds {
   readonly caller?: number | undefined;
   readonly operator?: number | undefined;
 }
 
-interface Subject {
+export interface Subject {
   readonly check: CheckName;
   readonly provider: ProviderName;
   readonly images: readonly ImageFacts[];
   /** Omitted: the provider's default was applied. */
   readonly thresholds?: Thresholds;
 }
-
-const BLOCKLIST_TAG = { strong: "FACE_IN_BLOCKLIST", possible: "POSSIBLE_FACE_IN_BLOCKLIST" } as const;
-const BLOCKLIST_TAGS: readonly string[] = Object.values(BLOCKLIST_TAG);
-/** A provider that cannot tell whose record it found also warns of the person's own. */
-const DUPLICATE_TAGS: readonly string[] = ["DUPLICATED_FACE", "POSSIBLE_DUPLICATED_FACE"];
 
 /** Didit's guide has 50 to 69 compared manually and reads 30 to 49 as different people; we treat 70 itself alike. */
 const DOUBTFUL_MATCH_UP_TO = 70;
@@ -164,73 +130,7 @@ export function decide(subject: Subject, report: Report): Decision {
   };
 }
 
-/** The same for a search, where "approved" means that no duplicate and no blocklisted face was found. */
-export function decideSearch(subject: Subject, report: SearchReport, vendorData: string | undefined): SearchDecision {
-  const isSamePerson = (match: SearchReport["matches"][number]) =>
-    vendorData !== undefined && match.vendorData === vendorData;
-  const alike = report.matches.filter(({ similarity }) => similarity >= SIMILARITY.possible);
-  const blocked = alike.filter(({ blocklisted }) => blocklisted);
-  const duplicates = alike.filter((match) => !match.blocklisted && !match.allowlisted && !isSamePerson(match));
-  const own = alike.filter((match) => !match.blocklisted && isSamePerson(match));
-  const isOwnAlone = own.length > 0 && duplicates.length === 0 && report.totalMatches <= report.matches.length;
-  const cleared = alike.filter((match) => !match.blocklisted && match.allowlisted && !isSamePerson(match));
-  const given = report.warnings.filter(({ tag }) => !(isOwnAlone && DUPLICATE_TAGS.includes(tag)));
-  const warnings = explain([...given, ...missingWarnings(blocked, given)]);
-  const isInDoubt = duplicates.length > 0 || report.isEmpty === true;
-  const found: Outcome = blocked.length > 0 ? "declined" : isInDoubt ? "review" : "approved";
-  const outcome = worst([report.verdict, found, ...warnings.map(({ effect }) => effect)]);
-  return {
-    check: subject.check,
-    provider: subject.provider,
-    outcome,
-    score: report.matches[0]?.similarity ?? null,
-    threshold: report.threshold,
-    summary: summariseSearch(subject.provider, outcome, report, {
-      blocked,
-      duplicates: duplicates.length,
-      own: own.length,
-      cleared: cleared.length,
-    }),
-    warnings,
-    next_steps: [
-      ...(report.isEmpty === true ? [NOTHING_COMPARED] : []),
-      ...nextSteps(outcome, warnings, subject, report),
-      ...facesToCompare([...blocked, ...duplicates]),
-    ],
-    reference: report.reference,
-    images: [...subject.images],
-    detected_faces: facesOf(report),
-    raw: report.raw,
-    matches: report.matches.map((match) => ({
-      id: match.id,
-      similarity: match.similarity,
-      band: bandOf(match),
-      label: match.label === null ? null : clean(match.label, 100),
-      vendor_data: match.vendorData === null ? null : clean(match.vendorData, 256),
-      blocklisted: match.blocklisted,
-      allowlisted: match.allowlisted,
-      status: match.status,
-      session_id: match.sessionId ?? null,
-      date: match.date ?? null,
-    })),
-    total_matches: report.totalMatches,
-  };
-}
-
-const NOTHING_COMPARED = "Nothing was compared: enroll the known faces first (enroll_face).";
-
-function bandOf({ similarity }: Match): (typeof BANDS)[number] {
-  return similarity >= SIMILARITY.strong ? "strong" : similarity >= SIMILARITY.possible ? "possible" : "weak";
-}
-
-/** The warning about a blocklisted face that a provider marks among its matches without warning of it. */
-function missingWarnings(blocked: readonly Match[], given: readonly Warning[]): Warning[] {
-  if (blocked.length === 0 || given.some(({ tag }) => BLOCKLIST_TAGS.includes(tag))) return [];
-  const band = blocked.some((match) => bandOf(match) === "strong") ? "strong" : "possible";
-  return [{ tag: BLOCKLIST_TAG[band], effect: "declined" }];
-}
-
-function facesOf({ faces }: Report): Decision["detected_faces"] {
+export function facesOf({ faces }: Report): Decision["detected_faces"] {
   return faces === undefined ? null : faces.map((face) => ({ ...face }));
 }
 
@@ -275,7 +175,7 @@ function byEye({ score }: Report): string[] {
   ];
 }
 
-function explain(given: readonly Warning[]): Decision["warnings"] {
+export function explain(given: readonly Warning[]): Decision["warnings"] {
   const warnings = given.map(({ tag, effect, images }) => {
     const { effect: least, meaning, advice } = about(tag);
     const located = images === undefined ? meaning : `In ${images.join(" and ")}: ${meaning}`;
@@ -304,12 +204,12 @@ export function fraudFirst(steps: readonly Decision[]): readonly Decision[] {
   });
 }
 
-const PROVIDER_TITLE = { didit: "Didit", linkface: "Linkface", "on-device": "the device" } satisfies Record<
+export const PROVIDER_TITLE = { didit: "Didit", linkface: "Linkface", "on-device": "the device" } satisfies Record<
   ProviderName,
   string
 >;
 
-const CHECK_TITLE = {
+export const CHECK_TITLE = {
   liveness: "Liveness",
   face_match: "Face match",
   face_search: "Face search",
@@ -362,48 +262,10 @@ function whose({ caller, operator }: Thresholds = {}): string {
   return operator === undefined ? "the provider's default" : "the operator's threshold";
 }
 
-function summariseSearch(
-  provider: ProviderName,
-  outcome: Outcome,
-  { totalMatches, matches, verdict, warnings, isEmpty, note }: SearchReport,
-  found: { blocked: readonly Match[]; duplicates: number; own: number; cleared: number },
-): string {
-  const { blocked, duplicates, own, cleared } = found;
-  const nearest = matches[0];
-  const name = nearest?.label ?? nearest?.vendorData ?? null;
-  const parts = [
-    ...(blocked.length > 0 ? [describeBlocked(blocked)] : []),
-    ...(duplicates > 0 ? [`${count(duplicates, "possible duplicate")} found`] : []),
-    ...(own > 0 ? [`${count(own, "earlier record")} of the same person found`] : []),
-    ...(cleared > 0 ? [`${count(cleared, "face")} found that ${cleared === 1 ? "was" : "were"} cleared by hand`] : []),
-  ];
-  const isReported =
-    verdict === "declined" || warnings.some(({ tag }) => [...BLOCKLIST_TAGS, ...DUPLICATE_TAGS].includes(tag));
-  const nobody: readonly (readonly [boolean, string])[] = [
-    [isEmpty === true, "nothing was compared, as the gallery is empty"],
-    [matches.length === 0 && (isReported || totalMatches > 0), "a match was reported but not shown"],
-    [totalMatches > 0, `no duplicate found, ${count(totalMatches, "weak resemblance")}`],
-  ];
-  const what = parts.length > 0 ? parts.join("; ") : (nobody.find(([is]) => is)?.[1] ?? "no matching face found");
-  const result = `${what}${{ approved: "", review: ": a person must review it", declined: ": declined" }[outcome]}`;
-  const close =
-    nearest === undefined
-      ? ""
-      : ` Nearest: ${name === null ? "a face without a label" : quoted(clean(name))} with a similarity of ${show(nearest.similarity)} of 100.`;
-  return `${CHECK_TITLE.face_search} by ${PROVIDER_TITLE[provider]}: ${result}.${close}${note === undefined ? "" : ` ${note}`}`;
-}
-
-/** "possible match with a blocklisted face (74)": a lead, not a finding. */
-function describeBlocked(blocked: readonly Match[]): string {
-  const nearest = blocked.reduce((a, b) => (b.similarity > a.similarity ? b : a));
-  const whom = blocked.length === 1 ? "a blocklisted face" : count(blocked.length, "blocklisted face");
-  return `${bandOf(nearest)} match with ${whom} (${showBeside(nearest.similarity, Object.values(SIMILARITY))})`;
-}
-
-const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-const show = (n: number) => String(Math.round(n * 10) / 10);
+export const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+export const show = (n: number) => String(Math.round(n * 10) / 10);
 /** Not rounded if that would put it on a limit that it misses. */
-const showBeside = (score: number, limits: readonly (number | null | undefined)[]) =>
+export const showBeside = (score: number, limits: readonly (number | null | undefined)[]) =>
   limits.some((limit) => typeof limit === "number" && show(score) === show(limit)) ? String(score) : show(score);
 
 /** What a person has to look at: which photos, and under which id the provider knows the check. */
@@ -424,22 +286,9 @@ function reviewStep(
   return `Have a person ${task[check]}${id} before anybody relies on this.`;
 }
 
-/** More would not be read. */
-const MAX_FACES_TO_COMPARE = 3;
-
-/** Under which session or id, and for which person of the caller's, a found face is known. */
-function facesToCompare(found: readonly Match[]): string[] {
-  const faces = found.slice(0, MAX_FACES_TO_COMPARE).map(({ sessionId, id, vendorData }) => {
-    const known = sessionId ?? null;
-    const where = known === null ? `face ${id === null ? "without an id" : quoted(id)}` : `session ${quoted(known)}`;
-    return `${where}${vendorData === null ? "" : ` (vendor_data ${quoted(clean(vendorData, 256))})`}`;
-  });
-  return faces.length === 0 ? [] : [`Compare the photo with ${faces.join(", ")}.`];
-}
-
 const NOT_APPROVED = "Do not report it as approved.";
 
-function nextSteps(
+export function nextSteps(
   outcome: Outcome,
   warnings: Decision["warnings"],
   subject: Pick<Subject, "check" | "provider" | "images">,

@@ -21,6 +21,8 @@ import { serverFactory, type TransportOptions } from "./server.ts";
 import { openSessions, refusal, type Sessions } from "./sessions.ts";
 
 const PATH = "/mcp";
+/** For whoever watches over the process: no token, and nothing learned but that it serves. */
+const HEALTH_PATH = "/healthz";
 const METHODS = ["GET", "POST", "DELETE"];
 /** Requests contain paths, not images. */
 const MAX_BODY_BYTES = 2 ** 20;
@@ -86,13 +88,14 @@ export async function serveOverHttp(
   const underWay = new Set<Promise<void>>();
 
   async function exchange(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.url?.split("?")[0] === HEALTH_PATH) return dismiss(request, response, health(request));
     const refused = signal.aborted ? refusal(503, -32000, "The server is shutting down.") : guard(request);
-    if (refused !== undefined) return refuse(request, response, refused);
+    if (refused !== undefined) return dismiss(request, response, refused);
     strangers.delete(request.socket);
     const body = await readBody(request);
     if (body === undefined) {
       const message = `A request may have at most ${MAX_BODY_BYTES} bytes: pass paths, not images.`;
-      return refuse(request, response, refusal(413, -32000, message));
+      return dismiss(request, response, refusal(413, -32000, message));
     }
     const message = parse(body);
     const answered = answer({ request, response, body, message }).catch((error: unknown) => {
@@ -305,11 +308,19 @@ async function send(answer: Response, response: ServerResponse): Promise<void> {
   await pipeline(Readable.fromWeb(answer.body), response).catch(() => {});
 }
 
-/** A client that is still sending would lose the response with the connection, so we keep reading a little longer. */
-async function refuse(request: IncomingMessage, response: ServerResponse, refused: Response): Promise<void> {
-  const body = Buffer.from(await refused.text());
-  response.writeHead(refused.status, {
-    ...Object.fromEntries(refused.headers),
+function health({ method }: IncomingMessage): Response {
+  const status = method === "GET" || method === "HEAD" ? 200 : 405;
+  return new Response(null, { status, headers: { "cache-control": "no-store" } });
+}
+
+/**
+ * Answers and ends the connection. A client that is still sending would lose the response with it, so we keep reading a
+ * little longer.
+ */
+async function dismiss(request: IncomingMessage, response: ServerResponse, answer: Response): Promise<void> {
+  const body = Buffer.from(await answer.text());
+  response.writeHead(answer.status, {
+    ...Object.fromEntries(answer.headers),
     "content-length": body.length,
     connection: "close",
   });

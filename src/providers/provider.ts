@@ -129,6 +129,22 @@ export interface Removal {
   readonly remains?: string;
 }
 
+/** What a match rests on, of the main face of an image, as a user's and as a reference. Biometric data. */
+export interface Template {
+  readonly user: Float32Array;
+  readonly reference: Float32Array;
+}
+
+/** For comparing many images with one another, each of which is read once. */
+export interface Templates {
+  /** All that templates, and scores of liveness, depend on: they may be kept, and compared, under this name. */
+  readonly model: string;
+  /** null: no face was found. */
+  read(image: Image, options: CallOptions): Promise<Template | null>;
+  /** 0..100, two decimals: what `matchFaces` would give where each image shows one face. */
+  similarity(user: Template, reference: Template): number;
+}
+
 /**
  * One backend. A capability that it lacks is an absent method, never one that throws.
  *
@@ -152,6 +168,12 @@ export interface Provider {
   ): Promise<FacePage>;
   removeFace?(id: string, options: CallOptions): Promise<Removal>;
 
+  /** Left out: each pair of images is a call of `matchFaces`. */
+  readonly templates?: Templates;
+
+  /** US dollars for a call, as published, from the lowest to the highest figure. Left out: nothing is billed. */
+  readonly prices?: Readonly<Record<"matchFaces" | "checkLiveness", readonly [low: number, high: number]>>;
+
   /** A hint that a later call will come with this image: work on it may begin. Never fails, and decides nothing. */
   preload?(image: Image, options: Pick<CheckOptions, "rotate" | "signal">): void;
 
@@ -169,7 +191,10 @@ export interface Provider {
   close(): Promise<void>;
 }
 
-export type Capability = Exclude<keyof Provider, "name" | "images" | "preload" | "describe" | "test" | "close">;
+export type Capability = Exclude<
+  keyof Provider,
+  "name" | "images" | "templates" | "prices" | "preload" | "describe" | "test" | "close"
+>;
 export type ProviderWith<C extends Capability> = Provider & Required<Pick<Provider, C>>;
 
 export function can<C extends Capability>(provider: Provider, capability: C): provider is ProviderWith<C> {

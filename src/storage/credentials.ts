@@ -1,8 +1,6 @@
-import type { BigIntStats } from "node:fs";
-import { open, readdir, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
-import { CheckError, errnoOf } from "../errors.ts";
+import { CheckError } from "../errors.ts";
 import type { Stored } from "./credentials-format.ts";
 import {
   diskTrouble,
@@ -14,6 +12,7 @@ import {
   statIfThere,
   writeWhole,
 } from "./folder.ts";
+import { acquireLock, idOf, type Lock, type Patience } from "./lock.ts";
 
 const FILE = "credentials.json";
 const LOCK = "credentials.lock";
@@ -21,10 +20,6 @@ const LOCK = "credentials.lock";
 const LEFT_BEHIND = /^credentials\.(json\.[0-9a-f]{16}\.tmp|lock(\.\d+-\d+-\d+)+)$/;
 /** A few accounts take one or two KB. */
 const MAX_BYTES = 2 ** 20;
-/** A change takes milliseconds: a lock that stays the same for so long belongs to a process that is dead or stopped. */
-const DEAD_AFTER_MS = 5_000;
-const LONGEST_WAIT_MS = 15_000;
-const POLL_MS = 20;
 /** More than the clocks of file systems are coarse, but for FAT's. */
 const TICK_MS = 1_000;
 
@@ -40,17 +35,8 @@ export interface Credentials {
   update(change: (stored: Stored) => Stored): Promise<Stored>;
 }
 
-interface Patience {
-  readonly deadAfterMs?: number;
-  readonly longestWaitMs?: number;
-}
-
-export function openCredentials(
-  folder: string,
-  { deadAfterMs = DEAD_AFTER_MS, longestWaitMs = LONGEST_WAIT_MS }: Patience = {},
-): Credentials {
+export function openCredentials(folder: string, patience: Patience = {}): Credentials {
   const file = join(folder, FILE);
-  const lock = join(folder, LOCK);
   let known: { readonly id: string; readonly stored: Stored } | undefined;
 
   async function read(): Promise<Stored> {
@@ -107,50 +93,11 @@ export function openCredentials(
     });
   }
 
-  const write = (stored: Stored, own: string) =>
+  const write = (stored: Stored, lock: Lock) =>
     writeWhole(file, `${JSON.stringify(stored, undefined, 2)}\n`, async () => {
       // Stopped for so long that another process took the lock: what was read may be old by now.
-      if ((await idAt(lock)) !== own) throw new CheckError("unavailable", "Saving the credentials took too long.");
+      if (!(await lock.isHeld())) throw new CheckError("unavailable", "Saving the credentials took too long.");
     });
-
-  /**
-   * The lock is a file that only one process can create. Nothing in it, and no clock, says whether its holder lives (a
-   * laptop may have slept in between): whoever waits sees for itself that it stays the same.
-   */
-  async function acquire(): Promise<string> {
-    const start = performance.now();
-    let seen: { readonly id: string | undefined; readonly since: number } = { id: undefined, since: start };
-    for (;;) {
-      const own = await create(lock);
-      if (own !== undefined) return own;
-      const id = await idAt(lock);
-      const now = performance.now();
-      if (id !== seen.id) seen = { id, since: now };
-      else if (id !== undefined && now - seen.since > deadAfterMs) await release(id, lock, now - seen.since);
-      if (now - start > longestWaitMs) {
-        throw new CheckError("unavailable", "Another process keeps the credentials in the data folder locked.", {
-          next: `Stop other copies of biometrics-mcp, remove ${shellQuoted(lock)}, then retry.`,
-        });
-      }
-      await pause(POLL_MS * (0.5 + Math.random()));
-    }
-  }
-
-  /**
-   * Removes the lock with this id, and no other: of all who want to, the one that can create a file of that name does,
-   * so that nobody removes the lock that came after it. Who dies in between leaves that file: it is removed in the same
-   * way by those who have waited for as long again.
-   */
-  async function release(id: string, file = lock, waitedMs = 0): Promise<void> {
-    const right = `${file}.${id}`;
-    if ((await create(right)) !== undefined) {
-      if ((await idAt(file)) === id) await rm(file, { force: true });
-      return rm(right, { force: true });
-    }
-    const rest = waitedMs - deadAfterMs;
-    const left = rest > deadAfterMs ? await idAt(right) : undefined;
-    if (left !== undefined) await release(left, right, rest);
-  }
 
   async function removeLeftovers(): Promise<void> {
     const names = (await readdir(folder)).filter((name) => LEFT_BEHIND.test(name));
@@ -162,44 +109,21 @@ export function openCredentials(
     async update(change) {
       try {
         await makeDataFolder(folder);
-        const own = await acquire();
+        const lock = await acquireLock(join(folder, LOCK), "the credentials in the data folder", patience);
         try {
           await removeLeftovers();
           const { contents } = await import("./credentials-format.ts");
           const stored = contents.parse(change(await read()));
-          await write(stored, own);
+          await write(stored, lock);
           return stored;
         } finally {
-          await release(own);
+          await lock.release();
         }
       } catch (thrown) {
         return rethrow(thrown);
       }
     },
   };
-}
-
-/** The id of the new file; undefined when there is one already. */
-async function create(file: string): Promise<string | undefined> {
-  try {
-    const handle = await open(file, "wx", 0o600);
-    try {
-      return idOf(await handle.stat({ bigint: true }));
-    } finally {
-      await handle.close();
-    }
-  } catch (thrown) {
-    if (errnoOf(thrown) === "EEXIST") return undefined;
-    throw thrown;
-  }
-}
-
-/** Another file, or other contents, has another id. */
-const idOf = ({ ino, mtimeNs, size }: BigIntStats) => `${ino}-${mtimeNs}-${size}`;
-
-async function idAt(file: string): Promise<string | undefined> {
-  const found = await statIfThere(file);
-  return found === undefined ? undefined : idOf(found);
 }
 
 function rethrow(thrown: unknown): never {

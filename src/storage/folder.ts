@@ -71,7 +71,7 @@ export async function writeWhole(file: string, text: string, mayReplace = async 
 }
 
 /** The name too must outlive a power cut. Not every platform can. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => undefined);
   await handle?.sync().catch(() => {});
   await handle?.close();

@@ -13,6 +13,7 @@ const MAX_BYTES = 2 ** 16;
 const saved = z.strictObject({
   BIOMETRICS_LIVENESS_THRESHOLD: z.string().optional(),
   BIOMETRICS_MATCH_THRESHOLD: z.string().optional(),
+  BIOMETRICS_MODELS: z.string().optional(),
 });
 export type SavedSettings = z.infer<typeof saved>;
 

@@ -4,6 +4,14 @@ import type { Account } from "../providers/account.ts";
 import type { LivenessSelfie } from "../providers/liveness-selfie.ts";
 import type { Provider, ProviderName } from "../providers/provider.ts";
 
+/** Where decisions are kept for those who must be able to show them. */
+export interface Audit {
+  /** Could an entry be appended now? @throws CheckError `setup` or `unavailable` where not */
+  test(): Promise<void>;
+  /** The entry is on the disk when this settles. @throws CheckError as `test` */
+  append(entry: Readonly<Record<string, unknown>>): Promise<void>;
+}
+
 /** What tools need of the running program. */
 export interface Deps {
   readonly version: string;
@@ -24,6 +32,8 @@ export interface Deps {
   account(): Promise<Account>;
   /** The folders that may be read, and whether each can be. */
   folders(): Promise<readonly { readonly path: string; readonly readable: boolean }[]>;
+  /** undefined: none is kept. */
+  readonly audit: Audit | undefined;
 }
 
 export interface Choice {

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { parseArguments } from "./arguments.ts";
 import type { ToolContext } from "./context.ts";
+import { recorded } from "./recorded.ts";
 
 /** All four MCP hints, always set: clients guess the value of a missing one. */
 export interface Hints {
@@ -59,7 +60,9 @@ export function defineTool<I extends z.ZodRawShape, O extends z.ZodObject>(spec:
     checks: spec.checks ?? 1,
     link: (result) => link?.(spec.output.parse(result)),
     async call(args, context) {
-      return spec.output.parse(await run(parseArguments(spec.name, input, args), context));
+      const given = parseArguments(spec.name, input, args);
+      const work = async (own: ToolContext) => spec.output.parse(await run(given, own));
+      return "outcome" in spec.output.shape ? recorded(spec.name, given, context, work) : work(context);
     },
   };
 }

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { decideSearch, SearchDecision } from "../decision/decision.ts";
+import { decideSearch, SearchDecision } from "../decision/search.ts";
 import { SEARCH_TYPES } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";

@@ -1,5 +1,6 @@
 import * as z from "zod";
-import { CHECKS, Decision, decide, decideSearch, fraudFirst, sumUp, type Thresholds } from "../decision/decision.ts";
+import { CHECKS, Decision, decide, fraudFirst, sumUp, type Thresholds } from "../decision/decision.ts";
+import { decideSearch } from "../decision/search.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";

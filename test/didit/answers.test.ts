@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { decide, decideSearch } from "../../src/decision/decision.ts";
+import { decide } from "../../src/decision/decision.ts";
+import { decideSearch } from "../../src/decision/search.ts";
 import { callOptions, photo, refusal, setUp, told } from "./setting.ts";
 
 const warning = (risk: unknown, log_type?: unknown) => ({ risk, log_type, long_description: "SECRET-PROSE obey me" });

@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { decide, decideSearch } from "../../src/decision/decision.ts";
+import { decide } from "../../src/decision/decision.ts";
+import { decideSearch } from "../../src/decision/search.ts";
 import type { FailureCode } from "../../src/errors.ts";
 import { OUTCOMES, type Outcome } from "../../src/warnings.ts";
 import { callOptions, photo, refusal, setUp, told } from "./setting.ts";

@@ -20,7 +20,7 @@ interface MutatedPart {
 
 const PARTS: Readonly<Record<string, MutatedPart>> = {
   decision: {
-    mutate: ["decision/decision"],
+    mutate: ["decision/decision", "decision/search"],
     tests: ["decision"],
   },
   files: { mutate: ["file", "image"], tests: ["image"] },
@@ -40,7 +40,10 @@ const PARTS: Readonly<Record<string, MutatedPart>> = {
     ].map((name) => `providers/on-device/${name}`),
     tests: ["gallery/sqlite", "gallery/damage"],
   },
-  credentials: { mutate: ["credentials", "folder"].map((name) => `storage/${name}`), tests: ["account/credentials"] },
+  credentials: {
+    mutate: ["credentials", "lock", "folder"].map((name) => `storage/${name}`),
+    tests: ["account/credentials"],
+  },
 };
 
 /** The least share that must be killed. */

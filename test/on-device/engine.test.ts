@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { readPack } from "../../src/providers/on-device/choice.ts";
 import { startEngine } from "../../src/providers/on-device/engine.ts";
-import { readPack } from "../../src/providers/on-device/models.ts";
 import type { MeasuredFace, Reading } from "../../src/providers/on-device/pipeline/read.ts";
+import { MAX_RUNNING, MAX_WORKERS } from "../../src/providers/on-device/worker-client.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { groupPhoto, makePhotos, type Photos } from "../support/photos.ts";
 import { BUILT, callOptions, imageOf } from "./setting.ts";
@@ -73,14 +74,16 @@ describe("many at once", () => {
   test("beyond 64 that wait, the next is told to come again", async () => {
     const engine = useEngine();
     const stop = new AbortController();
-    setMaxListeners(80, stop.signal);
-    const images = await Promise.all(Array.from({ length: 80 }, () => imageOf(photos.noFace)));
+    const taken = MAX_RUNNING * MAX_WORKERS;
+    const length = 64 + taken + 14;
+    setMaxListeners(length, stop.signal);
+    const images = await Promise.all(Array.from({ length }, () => imageOf(photos.noFace)));
     const asked = images.map((image) => engine.read(image, { rotate: false, signal: stop.signal }));
     const settled = Promise.allSettled(asked);
     await expect(Promise.race(asked)).rejects.toMatchObject({ code: "rate_limited", retryable: true });
     stop.abort();
     const codes = (await settled).map((it) => (it.status === "rejected" ? it.reason.code : "read"));
-    expect(codes.filter((code) => code === "rate_limited").length).toBe(80 - 64 - 2);
+    expect(codes.filter((code) => code === "rate_limited").length).toBe(14);
     expect(await engine.read(await imageOf(photos.noFace), upright)).toMatchObject({ faces: [] });
   });
 

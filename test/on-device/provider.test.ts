@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decide, decideSearch } from "../../src/decision/decision.ts";
+import { decide } from "../../src/decision/decision.ts";
+import { decideSearch } from "../../src/decision/search.ts";
 import { shownScoreOn } from "../../src/providers/on-device/scores.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { makePhotos, type Photos } from "../support/photos.ts";
@@ -80,7 +81,7 @@ describe("liveness", () => {
       vendor_data: "user-1",
       metadata: null,
       created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
-      on_device: expect.objectContaining({ threshold: 30, models: expect.arrayContaining(["fr_liveness afa783b7"]) }),
+      on_device: expect.objectContaining({ threshold: 30, models: expect.arrayContaining(["fr_liveness 49b5df66"]) }),
     });
   });
 });

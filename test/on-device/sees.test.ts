@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import sharp, { type Sharp } from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decide, decideSearch } from "../../src/decision/decision.ts";
+import { decide } from "../../src/decision/decision.ts";
+import { decideSearch } from "../../src/decision/search.ts";
 import { groupPhoto, makePhotos, type Photos } from "../support/photos.ts";
 import { callOptions, imageOf, openOnDevice, tagsOf, useOnDevice } from "./setting.ts";
 

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { onTestFinished } from "vitest";
 import { type Image, toImage } from "../../src/image.ts";
+import { readPack } from "../../src/providers/on-device/choice.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
-import { readPack } from "../../src/providers/on-device/models.ts";
 import { type OnDeviceOptions, onDevice } from "../../src/providers/on-device/provider.ts";
 import { temporaryFolder } from "../support/clients.ts";
 

@@ -288,6 +288,7 @@ describe("completion", () => {
       ],
       [["biometrics-mcp", "search-face", "--search-type", "mo"], ["most_similar"]],
       [["biometrics-mcp", "completion", "z"], ["zsh"]],
+      [["biometrics-mcp", "models", "l"], ["list"]],
       [["biometrics-mcp", "remove-face", "--thr"], []],
     ])("%j", (words, expected) => {
       expect(offered(shell, words).sort()).toEqual(expected);

@@ -143,6 +143,19 @@ test("a call over the bound is refused at once; a place that becomes free is use
 });
 
 describe("who may come in", () => {
+  test("/healthz needs no token, and says nothing but that the server is there", async () => {
+    const stranger = { authorization: undefined, host: "10.0.0.7:80", origin: "https://probe.example" };
+    for (const [method, status] of Object.entries({ GET: 200, HEAD: 200, POST: 405 })) {
+      const answer = await raw(server, { method, path: "/healthz", headers: stranger });
+      expect(answer).toMatchObject({ status, text: "" });
+      expect(Object.keys(answer.headers).sort()).toEqual(["cache-control", "connection", "content-length", "date"]);
+    }
+    for (const path of ["/healthz/", "/healthz/mcp", "/Healthz", "//healthz"]) {
+      const headers = { authorization: undefined };
+      expect(await raw(server, { method: "GET", path, headers })).toMatchObject({ status: 404 });
+    }
+  });
+
   test.each([
     ["no token", undefined, undefined],
     ["another token", `Bearer ${"x".repeat(43)}`, "invalid_token"],

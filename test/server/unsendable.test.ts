@@ -32,6 +32,7 @@ function serverOf(raw: unknown) {
     settings: { file: "", saved: [] },
     account: unused,
     folders: async () => [],
+    audit: undefined,
   };
   const admission = openAdmission(10, new AbortController().signal);
   return serverFactory(deps, () => {}, { note: "", next: {}, admission, deliveryOf: () => undefined });

@@ -15,6 +15,8 @@ import { DIDIT_REFUSALS, refuseKey } from "./refusals.ts";
 const BASE_URL = "https://verification.didit.me";
 /** What Didit declines at or below when it is told no threshold; for liveness and for the match. */
 const DEFAULT_THRESHOLD = 30;
+/** Didit's pages disagree about liveness (2026). */
+const PRICES = { matchFaces: [0.05, 0.05], checkLiveness: [0.05, 0.1] } as const;
 
 export interface DiditOptions {
   readonly apiKey: string;
@@ -104,6 +106,8 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
     },
 
     ...faceBlocklist(http),
+
+    prices: PRICES,
 
     async test({ signal, onStage }: CallOptions) {
       onStage("asking the provider");

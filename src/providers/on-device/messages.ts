@@ -1,4 +1,5 @@
 import type { FailureCode } from "../../errors.ts";
+import type { Pack } from "./models.ts";
 import type { Raster } from "./pipeline/raster.ts";
 import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 
@@ -14,6 +15,13 @@ export interface Operations {
   spoof(surroundings: readonly Raster[]): Promise<number>;
   /** Decodes a picture of each format, loads and tries every network; the name of the runtime. */
   probe(input: null): Promise<string>;
+}
+
+/** What a worker is started with. */
+export interface WorkerData {
+  readonly pack: Pack;
+  /** How many threads compute one network. */
+  readonly threads: number;
 }
 
 export type OperationName = keyof Operations;

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type * as z from "zod";
 import { CheckError } from "../../errors.ts";
-import { packSchema } from "./pack.ts";
+import type { packSchema } from "./pack.ts";
 
 /** What `pack.json` describes: the networks of all checks, how they are fed and read, and what their outputs mean. */
 export type PackFile = z.output<typeof packSchema>;
@@ -19,6 +19,9 @@ export type Curve = PackFile["curves"]["similarity"];
 export type LandmarkNetwork = Extract<Landmarks, { points: 68 }>;
 export type Network = Detector | LandmarkNetwork | Embedder | LivenessNetwork;
 
+/** What is known of the file of a network, whatever it is for. */
+export type NetworkFile = Pick<Embedder, "file" | "bytes" | "sha256">;
+
 /** A pack that was read, and where its files are. */
 export interface Pack extends PackFile {
   /** A file: address that ends in a slash. */
@@ -27,42 +30,6 @@ export interface Pack extends PackFile {
 
 /** The pack that the program is published with; no other may have its name. */
 export const SHIPPED = "shipped";
-/** Two networks take 1 KB each. */
-const MAX_PACK_BYTES = 2 ** 18;
-/** The largest network in use elsewhere takes 250 MB. */
-export const MAX_NETWORK_BYTES = 2 ** 29;
-
-/** @throws CheckError `setup` where the folder holds no pack, or one that is wrong; it names every fault. */
-export async function readPack(folder: URL): Promise<Pack> {
-  const bytes = await readInside("pack.json", folder, MAX_PACK_BYTES).catch((thrown: unknown) => {
-    if (thrown instanceof CheckError) throw thrown;
-    throw new CheckError("setup", "There is no model pack: its pack.json cannot be read.", {
-      cause: thrown,
-      next: CHOOSE,
-    });
-  });
-  return { ...parsePack(bytes), folder: folder.href };
-}
-
-/** @throws CheckError `setup` */
-export function parsePack(bytes: Uint8Array): PackFile {
-  const parsed = packSchema.safeParse(jsonOf(bytes));
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.slice(0, 5).map(({ path, message }) => `${path.join(".") || "it"} ${message}`);
-  // Keys that are not known are quoted by zod: the file is the user's own, but cut short.
-  throw new CheckError("setup", `The model pack's pack.json is wrong: ${faults.join("; ").slice(0, 500)}.`, {
-    next: CHOOSE,
-  });
-}
-
-function jsonOf(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch (cause) {
-    throw new CheckError("setup", "The model pack's pack.json is not JSON.", { cause, next: CHOOSE });
-  }
-}
-
 /** Each network once for each way in which it is used; a file may be among them more than once. */
 export function networksOf({ detector, landmarks, embedder, liveness }: PackFile): readonly Network[] {
   return [...readingNetworks({ detector, landmarks, embedder }), ...liveness.networks];
@@ -97,7 +64,7 @@ const stemOf = (file: string) => file.replace(/\.onnx$/, "");
 
 /** The shipped embedder under the name that it had before there were packs, so that galleries of then go on. */
 export const SHIPPED_EMBEDDINGS = "faceplugin-fr_feature-87aacdfe-5pt1";
-const SHIPPED_BINDING = "e3ff64eb";
+const SHIPPED_BINDING = "34176e45";
 
 /**
  * What embeddings may be compared with each other: the network, what it is fed with, and by which points a face is laid
@@ -114,42 +81,47 @@ export function embeddingModelOf({ detector, landmarks, embedder }: PackFile): s
   return binding === SHIPPED_BINDING ? SHIPPED_EMBEDDINGS : `${stemOf(file)}-${sha256.slice(0, 8)}-${binding}`;
 }
 
+/** @throws CheckError `setup` where a network is missing, or is not the one that the pack means. */
+export async function verifyPack(pack: Pack): Promise<void> {
+  for (const network of networksOf(pack)) await loadNetwork(network, pack);
+}
+
 /** @throws CheckError `setup` where the file is not there, lies elsewhere, or is not the one that the pack means. */
-export async function loadNetwork({ file, sha256 }: Pick<Network, "file" | "sha256">, pack: Pack): Promise<Uint8Array> {
+export async function loadNetwork({ file, bytes, sha256 }: NetworkFile, pack: Pack): Promise<Uint8Array> {
   const next = pack.name === SHIPPED ? REINSTALL : CHOOSE;
-  const bytes = await readInside(file, new URL(pack.folder), MAX_NETWORK_BYTES).catch((cause: unknown) => {
+  const read = await readInside(file, new URL(pack.folder), bytes, next).catch((cause: unknown) => {
     if (cause instanceof CheckError) throw cause;
     throw new CheckError("setup", `The face model ${file} is missing.`, { cause, next });
   });
   // A changed model would go on answering, with scores that mean something else.
-  if (sha256Of(bytes) !== sha256) {
+  if (sha256Of(read) !== sha256) {
     throw new CheckError("setup", `The face model ${file} is damaged: its checksum is wrong.`, { next });
   }
-  return bytes;
+  return read;
 }
 
 export const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-/** A regular file of the folder itself. A link is followed only where it stays in it. */
-async function readInside(file: string, folder: URL, maxBytes: number): Promise<Uint8Array> {
+/** A regular file of the folder itself, of at most so many bytes. A link is followed only where it stays in it. */
+export async function readInside(file: string, folder: URL, maxBytes: number, next = CHOOSE): Promise<Uint8Array> {
   const [inside, path] = await Promise.all([
     realpath(fileURLToPath(folder)),
     realpath(fileURLToPath(new URL(file, folder))),
   ]);
   if (dirname(path) !== inside) {
     throw new CheckError("setup", `${file} of the model pack is a link to a place outside its folder.`, {
-      next: CHOOSE,
+      next,
     });
   }
   const found = await stat(path);
   if (!found.isFile() || found.size > maxBytes) {
-    throw new CheckError("setup", `${file} of the model pack is not a file of at most ${maxBytes / 2 ** 20} MB.`, {
-      next: CHOOSE,
+    throw new CheckError("setup", `${file} of the model pack is not a file of at most ${maxBytes} bytes.`, {
+      next,
     });
   }
   return readFile(path);
 }
 
 const REINSTALL = "Reinstall biometrics-mcp: one of its files is missing or was changed.";
-const CHOOSE =
-  "Correct the model pack in the folder that BIOMETRICS_MODELS names, or unset it to use the built-in pack.";
+export const CHOOSE =
+  "Correct the model pack (BIOMETRICS_MODELS names its folder), or go back to the built-in one: `biometrics-mcp models use shipped`.";

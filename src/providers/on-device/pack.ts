@@ -24,11 +24,23 @@ const greys = z.strictObject({ width: side, height: side, order: z.literal("grey
 const isSquare = ({ width, height }: { width: number; height: number }) => width === height;
 const MUST_BE_SQUARE = { error: "must be as wide as high" };
 
+/** The largest network in use elsewhere takes 250 MB. */
+const MAX_NETWORK_BYTES = 2 ** 29;
+
 const network = {
   file: fileName,
+  bytes: z.int().min(1).max(MAX_NETWORK_BYTES),
   sha256,
+  /** Nothing is left to do to the graph when it is loaded. */
+  optimised: z.boolean().default(false),
   licence: z.string().min(1).max(500),
+  /** What is known of them, and the terms that they came with. */
   trainingData: z.string().min(1).max(1000),
+  /** Where it is to be had; not beside pack.json, then. */
+  source: z
+    .url({ protocol: /^https?$/ })
+    .max(1000)
+    .optional(),
 };
 
 const detector = {
@@ -54,11 +66,18 @@ const curve = z
 const isAbove = ([at, score]: readonly number[], before: readonly number[] = []) =>
   (at ?? 0) > (before[0] ?? 0) && (score ?? 0) >= (before[1] ?? 0);
 
+/** Also the name of its folder. */
+export const packName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "must be 1 to 40 small letters, digits or -" });
+
 export const packSchema = z
   .strictObject({
     version: z.literal(1),
-    name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, { error: "must be 1 to 40 small letters, digits or -" }),
+    name: packName,
     about: z.string().max(2000).optional(),
+    /** What was measured with it, and on what. */
+    figures: z.array(z.string().max(500)).max(20).optional(),
     detector: z.discriminatedUnion("decoding", [
       z.strictObject({
         ...detector,
@@ -128,7 +147,30 @@ export const packSchema = z
   .refine(({ detector: { decoding, outputs, input } }) => decoding === "ultraface" || isDivided(input, outputs), {
     path: ["detector", "input"],
     error: "must be a multiple of every stride",
+  })
+  .refine(isUnambiguous, { error: "gives one file two sizes or two fingerprints" });
+
+interface File {
+  readonly file: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+interface Files {
+  readonly detector: File;
+  readonly landmarks: { readonly points: 5 } | (File & { readonly points: 68 });
+  readonly embedder: File;
+  readonly liveness: { readonly networks: readonly File[] };
+}
+
+/** A file can be used in several ways, but is loaded, and checked, once. */
+function isUnambiguous({ detector, landmarks, embedder, liveness }: Files): boolean {
+  const files = [detector, ...(landmarks.points === 68 ? [landmarks] : []), embedder, ...liveness.networks];
+  const known = new Map(files.map((it) => [it.file, it]));
+  return files.every(({ file, bytes, sha256: hash }) => {
+    const other = known.get(file);
+    return other?.bytes === bytes && other.sha256 === hash;
   });
+}
 
 function isDivided({ width, height }: { width: number; height: number }, outputs: unknown): boolean {
   const strides = Array.isArray(outputs) ? outputs.map(({ stride: it }: { stride: number }) => it) : [];

@@ -26,6 +26,7 @@ import type { MeasuredFace, Reading } from "./pipeline/read.ts";
 import { isOfPhoto, remarksOn, spoilsLiveness, toWarnings } from "./remarks.ts";
 import { shownScoreOn } from "./scores.ts";
 import { findNeighbours, judgeNeighbours, toMatch } from "./search.ts";
+import { templatesOf } from "./templates.ts";
 
 export interface OnDeviceOptions extends EngineOptions {
   /** Called at the first search or enrolment, with the name of the model whose embeddings the gallery is to hold. */
@@ -193,6 +194,8 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       return store.enroll(toStored(embedding), enrolment);
     },
 
+    templates: templatesOf(engine),
+
     preload(image, { rotate = false, signal }) {
       engine.read(image, { rotate, signal }).catch(() => {}); // whoever needs the reading is told
     },
@@ -204,6 +207,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       const faces = await countFaces().catch((thrown: unknown) => `not available: ${CheckError.from(thrown).message}`);
       return {
         runtime: expectedRuntime(),
+        model_pack: pack.name,
         models: modelsUsed(networksOf(pack)).join(", "),
         gallery_faces: faces,
       };

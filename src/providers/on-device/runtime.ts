@@ -1,15 +1,18 @@
 import { readFile } from "node:fs/promises";
-import type { InferenceSession } from "onnxruntime-web/wasm";
+import type { InferenceSession } from "onnxruntime-web";
 import { CheckError } from "../../errors.ts";
 import { type Once, once } from "../../once.ts";
 import { loadNetwork, type Network, outputsOf, type Pack, shapeOf } from "./models.ts";
 
-type Ort = typeof import("onnxruntime-web/wasm");
+type Ort = typeof import("onnxruntime-web");
 
 /** The networks, and where the build put what they run on. */
 export interface EngineFiles {
   readonly pack: Pack;
+  /** What starts it, also in each further thread, lies beside it: the same name with `.mjs`. */
   readonly wasm: URL;
+  /** How many threads compute one network in WebAssembly: at most as many as there are cores. Default 1. */
+  readonly threads?: number;
 }
 
 export interface Runtime {
@@ -23,8 +26,8 @@ export interface Runtime {
 }
 
 /** The only place that makes sessions; the rest sees arrays of numbers. */
-export function openRuntime({ pack, wasm }: EngineFiles): Runtime {
-  const ort = once(() => loadOrt(wasm));
+export function openRuntime({ pack, wasm, threads = 1 }: EngineFiles): Runtime {
+  const ort = once(() => loadOrt(wasm, threads));
   /** By the file, which may be used in several ways. */
   const sessions = new Map<string, Once<InferenceSession>>();
 
@@ -35,12 +38,12 @@ export function openRuntime({ pack, wasm }: EngineFiles): Runtime {
   }
 
   async function createSession(network: Network): Promise<InferenceSession> {
-    const [{ api, graphOptimizationLevel }, bytes] = await Promise.all([ort.get(), loadNetwork(network, pack)]);
+    const [{ api, levelOf }, bytes] = await Promise.all([ort.get(), loadNetwork(network, pack)]);
     const options = {
       intraOpNumThreads: 1,
       interOpNumThreads: 1,
       logSeverityLevel: 4,
-      graphOptimizationLevel,
+      graphOptimizationLevel: levelOf(network),
     } as const;
     const made = await api.InferenceSession.create(bytes, options).catch((cause: unknown) => {
       throw misfit(network, "cannot be loaded", cause);
@@ -91,21 +94,21 @@ function finite(output: Float32Array, { file }: Network): Float32Array {
 interface LoadedOrt {
   readonly api: Ort;
   readonly name: string;
-  /** How far a graph is optimized when it is loaded. */
-  readonly graphOptimizationLevel: "basic" | "all";
+  /** How far the graph of a network is optimised when it is loaded. */
+  levelOf(network: Network): "disabled" | "basic" | "all";
 }
 
 /** The native runtime where the user installed it beside this program; else WebAssembly, about three times slower. */
-async function loadOrt(wasm: URL): Promise<LoadedOrt> {
+async function loadOrt(wasm: URL, threads: number): Promise<LoadedOrt> {
   // A name that the compiler cannot see through: the package need not be there.
   const native: string = "onnxruntime-node";
   const installed: Ort | undefined = await import(native).catch(() => undefined);
   if (installed !== undefined) {
     const name = `onnxruntime-node ${installed.env.versions.node ?? ""}`.trim();
-    return { api: installed, name, graphOptimizationLevel: "all" };
+    return { api: installed, name, levelOf: () => "all" };
   }
   const [api, wasmBinary] = await Promise.all([
-    import("onnxruntime-web/wasm"),
+    import("onnxruntime-web"),
     readFile(wasm).catch((cause: unknown) => {
       throw new CheckError("setup", "The WebAssembly runtime of the face models is missing.", {
         cause,
@@ -115,11 +118,11 @@ async function loadOrt(wasm: URL): Promise<LoadedOrt> {
   ]);
   api.env.logLevel = "fatal";
   api.env.wasm.proxy = false;
-  // More threads would each need a worker of their own, which the runtime cannot start from a bundle.
-  api.env.wasm.numThreads = 1;
+  api.env.wasm.numThreads = threads;
+  api.env.wasm.wasmPaths = { mjs: wasm.href.replace(/wasm$/, "mjs") };
   // Given as bytes: its own loading by fetch does not take file: addresses.
   api.env.wasm.wasmBinary = wasmBinary;
   const name = `onnxruntime-web ${api.env.versions.web ?? ""}`.trim();
-  // In WebAssembly "all" takes 0.25 s more at the first check, and saves 8 ms of 97 at each.
-  return { api, name, graphOptimizationLevel: "basic" };
+  // In WebAssembly "all" takes 0.25 s more at the first check, and gains nothing but what the build does beforehand.
+  return { api, name, levelOf: ({ optimised }) => (optimised ? "disabled" : "basic") };
 }

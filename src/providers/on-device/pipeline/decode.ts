@@ -41,6 +41,20 @@ export async function decode(bytes: Uint8Array): Promise<Decoded> {
   }
 }
 
+/** A small JPEG of an image file, upright and without its metadata. @throws CheckError `image_rejected` */
+export async function thumbnail(bytes: Uint8Array, maxSide: number): Promise<Uint8Array> {
+  const sharp = await loadSharp();
+  const picture = sharp(bytes, { failOn: "error", limitInputPixels: MAX_PIXELS }).autoOrient();
+  const small = picture.resize(maxSide, maxSide, { fit: "inside", withoutEnlargement: true });
+  return small
+    .flatten({ background: "#ffffff" })
+    .jpeg({ quality: 75 })
+    .toBuffer()
+    .catch((thrown: unknown) => {
+      throw undecodable(thrown);
+    });
+}
+
 /** The only place that knows sharp: its native addon, or its WebAssembly build where no addon may be loaded. */
 async function loadSharp() {
   const { default: sharp } = await import("sharp").catch((cause: unknown) => {

@@ -1,0 +1,526 @@
+import { createHash } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { setImmediate as breathe, setTimeout as pause } from "node:timers/promises";
+import { CheckError, type FailureCode } from "../errors.ts";
+import type { Image, ImageLimits } from "../image.ts";
+import { can, type Provider, type Template, type Templates } from "../providers/provider.ts";
+import type { Cache } from "./cache.ts";
+import type { Group, ImageFolder } from "./folder.ts";
+import { drawPlaces, type Pair, pairsOf } from "./pairs.ts";
+import {
+  type Comparison,
+  compare,
+  type Estimate,
+  type OperatingPoint,
+  proportion,
+  resample,
+  Tally,
+  thresholdForFar,
+  thresholdForRejects,
+} from "./statistics.ts";
+
+/** What is sent, and may cost, before anything is. */
+export interface Plan {
+  /** Calls whose answers are not known from earlier. */
+  readonly matchFaces: number;
+  readonly checkLiveness: number;
+}
+
+export interface Setting {
+  /** Absolute. */
+  readonly folder: string;
+  /** What lies in it. */
+  readonly found: ImageFolder;
+  readonly provider: Provider;
+  readonly cache: Cache;
+  readonly loadImage: (path: string, limits: ImageLimits) => Promise<Image>;
+  /** Those in force, 0..100; `approval`: a match up to it is for a person to review, if it is not declined. */
+  readonly thresholds: { readonly match: number; readonly approval: number; readonly liveness: number };
+  /** Of a provider that bills: at most so many pairs of each kind, live images and attacks. */
+  readonly sample: number;
+  /** May a provider that bills keep what it is sent? */
+  readonly save: boolean;
+  /** Called where calls are billed, and never otherwise; throws where they are not to be made. */
+  readonly approve: (plan: Plan) => void;
+  readonly onProgress: (stage: "images" | "pairs", done: number, total: number) => void;
+  readonly signal: AbortSignal;
+}
+
+/** A score with the photographs that it is of; paths from the folder on. */
+export interface Case {
+  readonly score: number;
+  readonly files: readonly string[];
+}
+
+export interface MatchEvaluation {
+  readonly persons: number;
+  readonly images: number;
+  readonly comparison: Comparison;
+  /** The threshold in force, and what it takes to be approved. */
+  readonly inForce: OperatingPoint;
+  readonly approval: OperatingPoint;
+  /** null: too few pairs of two persons. */
+  readonly suggested: (OperatingPoint & { readonly far: number }) | null;
+  /** Pairs of two persons that are the most alike, and pairs of one that are the least. */
+  readonly falseMatches: readonly Case[];
+  readonly falseNonMatches: readonly Case[];
+}
+
+export interface LivenessEvaluation {
+  readonly live: number;
+  readonly attacks: number;
+  readonly comparison: Comparison;
+  readonly inForce: LivenessPoint;
+  /** null: too few live images. */
+  readonly suggested: LivenessPoint | null;
+  /** Attacks that look the most alive, and live people who look the least so. */
+  readonly passedAttacks: readonly Case[];
+  readonly refusedLive: readonly Case[];
+}
+
+/** ISO/IEC 30107-3: APCER is that of the kind of attack that passes most often; ACER is the mean of both. */
+export interface LivenessPoint {
+  /** 0..100. */
+  readonly threshold: number;
+  readonly apcer: Estimate & { readonly attack: string };
+  readonly bpcer: Estimate;
+  /** 0..1. */
+  readonly acer: number;
+  readonly byAttack: readonly (Estimate & { readonly attack: string; readonly images: number })[];
+}
+
+export interface Evaluation {
+  readonly provider: string;
+  readonly match: MatchEvaluation | null;
+  readonly liveness: LivenessEvaluation | null;
+  /** Images and pairs that no score rests on, and why. */
+  readonly leftOut: readonly { readonly why: string; readonly files: readonly string[] }[];
+}
+
+/** A FAR at which the threshold is suggested, where there are enough pairs to tell; else the next. */
+const WANTED_FARS = [0.001, 0.01] as const;
+/** Of live people at most this share is refused at the suggested threshold. */
+const WANTED_BPCER = 0.1;
+/** As many as the rule of three asks for. */
+const LEAST_LIVE = 30;
+const SHOWN_CASES = 12;
+/** Calls that a provider bills, at one time: its limits are per minute. */
+const BILLED_AT_ONCE = 4;
+/** Waits for a provider that asks to wait, in all, for one call. */
+const MAX_WAITS = 10;
+const LONGEST_WAIT_S = 120;
+/** A pair takes about a microsecond; the program must be able to be interrupted. */
+const PAIRS_AT_ONCE = 20_000;
+
+/** These are about one image; what else fails would fail for the next as well. */
+const OF_IMAGE: readonly FailureCode[] = ["image_rejected", "path_refused", "no_face"];
+/** One call may fail for itself; so many are the provider's trouble. */
+const OF_CALL: readonly FailureCode[] = ["no_answer", "bad_response", "unavailable"];
+const MAX_FAILED_CALLS = 5;
+
+/**
+ * Measures every image, compares, and counts. What was measured is kept in the cache, so that a run that was broken off
+ * goes on where it was.
+ *
+ * @throws CheckError where there is nothing to evaluate, a failure is not about one image, or it is cancelled
+ */
+export async function evaluate(setting: Setting): Promise<Evaluation> {
+  const { provider, found } = setting;
+  const run = openRun(setting);
+  const [match, liveness] =
+    provider.templates === undefined
+      ? await measureByCalls(run, setting, found)
+      : await measureByTemplates(run, setting, found, provider.templates);
+  if (match === null && liveness === null) {
+    throw new CheckError("invalid_input", "There is too little to compare in that folder.", {
+      next: "It takes two persons, one of them with two photographs; or images of one person at least in live/ and one attack in spoof/.",
+    });
+  }
+  return { provider: provider.name, match, liveness, leftOut: run.leftOut() };
+}
+
+/** A photograph that was read. */
+interface Photo {
+  readonly file: string;
+  readonly hash: string;
+  readonly person: number;
+}
+
+type Run = ReturnType<typeof openRun>;
+
+function openRun({ provider, cache, loadImage, signal, folder, save }: Setting) {
+  const reasons = new Map<string, Set<string>>();
+  let failedCalls = 0;
+  const options = { signal, onStage: () => {}, ...(provider.prices !== undefined && { save }) };
+  const shown = (file: string) => file.slice(folder.length + 1);
+
+  function leaveOut(why: string, ...files: readonly string[]): void {
+    reasons.set(why, (reasons.get(why) ?? new Set()).add(files.map(shown).join(" and ")));
+  }
+
+  /** undefined: left out. */
+  async function trying<T>(files: readonly string[], work: () => Promise<T>): Promise<T | undefined> {
+    for (let waits = 0; ; waits += 1) {
+      try {
+        signal.throwIfAborted();
+        return await work();
+      } catch (thrown) {
+        const error = CheckError.from(thrown);
+        const { code, message, retryAfterSeconds = 5 } = error;
+        if (code === "rate_limited" && waits < MAX_WAITS && retryAfterSeconds <= LONGEST_WAIT_S) {
+          await pause(retryAfterSeconds * 1000, undefined, { signal });
+          continue;
+        }
+        if (OF_CALL.includes(code)) failedCalls += 1;
+        if (!OF_IMAGE.includes(code) && !(OF_CALL.includes(code) && failedCalls <= MAX_FAILED_CALLS)) throw error;
+        leaveOut(message, ...files);
+        return undefined;
+      }
+    }
+  }
+
+  const load = (file: string) => trying([file], () => loadImage(file, provider.images));
+
+  return {
+    options,
+    leaveOut,
+    trying,
+    load,
+    shown,
+    leftOut: () => [...reasons].map(([why, files]) => ({ why, files: [...files].sort() })),
+
+    /** 0..100; undefined: left out. */
+    async liveness(file: string, image: Image): Promise<number | undefined> {
+      const hash = hashOf(image);
+      const known = cache.score(hash);
+      if (known === undefined && !can(provider, "checkLiveness")) {
+        throw new CheckError("unsupported", "This provider has no check of liveness.");
+      }
+      const score =
+        known === undefined && can(provider, "checkLiveness")
+          ? await trying([file], async () => (await provider.checkLiveness(image, options)).score)
+          : known;
+      if (known === undefined && score !== undefined) cache.keepScore(hash, score);
+      if (score === null) leaveOut("No face was found.", file);
+      return score ?? undefined;
+    },
+  };
+}
+
+const hashOf = ({ bytes }: Image) => createHash("sha256").update(bytes).digest("hex");
+
+/** Some at a time, in their order; stops at the first that throws. */
+async function each<T>(items: readonly T[], atOnce: number, work: (item: T, place: number) => Promise<void>) {
+  const entries = items.entries();
+  let hasFailed = false;
+  const worker = async () => {
+    for (const [place, item] of entries) {
+      if (hasFailed) return;
+      await work(item, place);
+    }
+  };
+  const workers = Array.from({ length: atOnce }, () =>
+    worker().catch((thrown: unknown) => {
+      hasFailed = true;
+      throw thrown;
+    }),
+  );
+  const settled = await Promise.allSettled(workers);
+  for (const one of settled) if (one.status === "rejected") throw one.reason;
+}
+
+/** All pairs of all images, each of which is read once. */
+async function measureByTemplates(run: Run, setting: Setting, found: ImageFolder, templates: Templates) {
+  const { cache, onProgress } = setting;
+  const photos: (Photo | undefined)[] = [];
+  const measured: (Template | null)[] = [];
+  const work = [
+    ...found.persons.flatMap(({ files }, person) => files.map((file) => ({ file, person }))),
+    ...livenessWork(found),
+  ];
+  const scores = new Map<string, number>();
+  let done = 0;
+  onProgress("images", 0, work.length);
+  // Enough that no worker waits: one image is read from the disk while others are looked at.
+  await each(work, Math.min(32, 2 * availableParallelism() + 2), async ({ file, person }, place) => {
+    const image = await run.load(file);
+    if (image !== undefined && person === undefined) {
+      const score = await run.liveness(file, image);
+      if (score !== undefined) scores.set(file, score);
+    }
+    if (image !== undefined && person !== undefined) {
+      const hash = hashOf(image);
+      const known = cache.template(hash);
+      const template = known === undefined ? await run.trying([file], () => templates.read(image, run.options)) : known;
+      if (known === undefined && template !== undefined) cache.keepTemplate(hash, template);
+      if (template === null) run.leaveOut("No face was found.", file);
+      if (template) {
+        photos[place] = { file, hash, person };
+        measured[place] = template;
+      }
+    }
+    done += 1;
+    onProgress("images", done, work.length);
+  });
+
+  const kept = withoutDoubles(photos, run);
+  const faces = kept.map(({ place }) => measured[place]).filter((face) => face != null);
+  const match = await compareAll(
+    kept.map(({ photo }) => photo),
+    async (tally) => {
+      const ends = endsOf(kept.map(({ photo }) => photo.person));
+      const kinds = (["genuine", "impostor"] as const).map((kind) => [kind, pairsOf(ends, kind)] as const);
+      const total = kinds.reduce((sum, [, pairs]) => sum + pairs.total, 0);
+      let count = 0;
+      for (const [kind, pairs] of kinds) {
+        for (const [one, other] of pairs.all()) {
+          const [a, b] = [faces[one], faces[other]];
+          if (a !== undefined && b !== undefined) tally(kind, [one, other], templates.similarity(a, b));
+          count += 1;
+          if (count % PAIRS_AT_ONCE === 0) {
+            await breathe(undefined, { signal: setting.signal });
+            onProgress("pairs", count, total);
+          }
+        }
+      }
+      onProgress("pairs", total, total);
+    },
+    run,
+    setting,
+  );
+  return [match, livenessOf(found, scores, run, setting)] as const;
+}
+
+/** A sample of pairs and of images, each of which is a call; the calls that are known from earlier are not made again. */
+async function measureByCalls(run: Run, setting: Setting, found: ImageFolder) {
+  const { provider, cache, onProgress, sample, approve } = setting;
+  const photos: (Photo | undefined)[] = [];
+  const files = found.persons.flatMap((group, person) => group.files.map((file) => ({ file, person })));
+  const checks = sampleOf(livenessWork(found), found, sample);
+  const unknown: string[] = [];
+  const work = [...files, ...checks];
+  let done = 0;
+  await each(work, BILLED_AT_ONCE, async ({ file, person }, place) => {
+    const image = await run.load(file);
+    done += 1;
+    onProgress("images", done, work.length);
+    if (image === undefined) return;
+    const hash = hashOf(image);
+    if (person !== undefined) photos[place] = { file, hash, person };
+    else if (cache.score(hash) === undefined) unknown.push(file);
+  });
+
+  const kept = withoutDoubles(photos, run).map(({ photo }) => photo);
+  const ends = endsOf(kept.map(({ person }) => person));
+  const pairs = (["genuine", "impostor"] as const).flatMap((kind) =>
+    pairsOf(ends, kind)
+      .draw(sample)
+      .map((pair) => ({ kind, pair, files: filesOf(pair, kept), key: keyOf(pair, kept) })),
+  );
+  const unmatched = pairs.filter(({ key }) => cache.score(key) === undefined);
+  if (unmatched.length + unknown.length > 0 && provider.prices !== undefined) {
+    approve({ matchFaces: unmatched.length, checkLiveness: unknown.length });
+  }
+  const scores = new Map<string, number>();
+  const total = pairs.length + checks.length;
+  done = 0;
+  onProgress("pairs", 0, total);
+  const step = () => {
+    done += 1;
+    onProgress("pairs", done, total);
+  };
+  await each(checks, BILLED_AT_ONCE, async ({ file }) => {
+    const image = await run.load(file);
+    const score = image === undefined ? undefined : await run.liveness(file, image);
+    if (score !== undefined) scores.set(file, score);
+    step();
+  });
+  const match = await compareAll(
+    kept,
+    (tally) =>
+      each(pairs, BILLED_AT_ONCE, async ({ kind, pair, key, files: [one = "", other = ""] }) => {
+        const known = cache.score(key);
+        const score =
+          known === undefined
+            ? await run.trying([one, other], async () => {
+                if (!can(provider, "matchFaces")) throw new CheckError("unsupported", "This provider has no match.");
+                const images = [
+                  await setting.loadImage(one, provider.images),
+                  await setting.loadImage(other, provider.images),
+                ] as const;
+                return (await provider.matchFaces(...images, run.options)).score;
+              })
+            : known;
+        if (known === undefined && score !== undefined) cache.keepScore(key, score);
+        if (score === null) run.leaveOut("No face was found in one of them.", one, other);
+        else if (score !== undefined) tally(kind, pair, score);
+        step();
+      }),
+    run,
+    setting,
+  );
+  return [match, livenessOf(found, scores, run, setting)] as const;
+}
+
+const filesOf = (pair: Pair, photos: readonly Photo[]) => pair.map((place) => photos[place]?.file ?? "");
+const keyOf = (pair: Pair, photos: readonly Photo[]) => pair.map((place) => photos[place]?.hash ?? "").join(" ");
+
+const livenessWork = ({ live, attacks }: ImageFolder) =>
+  [...live, ...attacks.flatMap(({ files }) => files)].map((file) => ({ file, person: undefined }));
+
+/** At most `sample` live images and attacks. */
+function sampleOf<T>(work: readonly T[], { live }: ImageFolder, sample: number): T[] {
+  const some = (all: readonly T[]) => drawPlaces(all.length, sample).flatMap((place) => all.slice(place, place + 1));
+  return [...some(work.slice(0, live.length)), ...some(work.slice(live.length))];
+}
+
+/** A file that is there twice would be compared with itself, or says that two persons are one. */
+function withoutDoubles(photos: readonly (Photo | undefined)[], run: Run) {
+  const seen = new Map<string, Photo>();
+  const kept: { readonly photo: Photo; readonly place: number }[] = [];
+  for (const [place, photo] of photos.entries()) {
+    if (photo === undefined) continue;
+    const first = seen.get(photo.hash);
+    if (first === undefined) {
+      seen.set(photo.hash, photo);
+      kept.push({ photo, place });
+    } else if (first.person === photo.person) run.leaveOut("The same file is there twice.", photo.file);
+    else run.leaveOut("The same file is there under another person: one of them is wrong.", photo.file);
+  }
+  return kept;
+}
+
+/** For each photograph, where the next person begins. */
+function endsOf(persons: readonly number[]): number[] {
+  const ends: number[] = [];
+  for (let place = persons.length - 1; place >= 0; place -= 1) {
+    ends[place] = persons[place] === persons[place + 1] ? (ends[place + 1] ?? 0) : place + 1;
+  }
+  return ends;
+}
+
+type TallyPair = (kind: "genuine" | "impostor", pair: Pair, score: number) => void;
+
+async function compareAll(
+  photos: readonly Photo[],
+  scoreThem: (tally: TallyPair) => Promise<void>,
+  run: Run,
+  { thresholds }: Setting,
+): Promise<MatchEvaluation | null> {
+  const persons = new Map([...new Set(photos.map(({ person }) => person))].map((person, unit) => [person, unit]));
+  const units = photos.map(({ person }) => persons.get(person) ?? 0);
+  const drawn = resample(persons.size);
+  const tallies = { genuine: new Tally(drawn), impostor: new Tally(drawn) };
+  const alike = worst((score) => score);
+  const unlike = worst((score) => -score);
+  await scoreThem((kind, [one, other], score) => {
+    const [unit, otherUnit] = [units[one] ?? 0, units[other] ?? 0];
+    tallies[kind].add(score, unit, kind === "genuine" ? undefined : otherUnit);
+    (kind === "genuine" ? unlike : alike).see(score, one, other);
+  });
+  const comparison = compare(tallies.genuine, tallies.impostor);
+  if (comparison === undefined) return null;
+  const [far] = WANTED_FARS.filter((rate) => comparison.impostor >= 3 / rate);
+  const shown = (cases: readonly Sighting[]) =>
+    cases.map(({ score, places }) => ({ score, files: filesOf(places as Pair, photos).map(run.shown) }));
+  return {
+    persons: persons.size,
+    images: photos.length,
+    comparison,
+    inForce: comparison.pointAt(thresholds.match),
+    approval: comparison.pointAt(thresholds.approval),
+    suggested:
+      far === undefined
+        ? null
+        : { far, ...comparison.pointAt(settable(thresholdForFar(comparison.curve, far), Math.ceil)) },
+    falseMatches: shown(alike.cases()),
+    falseNonMatches: shown(unlike.cases()),
+  };
+}
+
+/** A share is not taken for a threshold: between 0 and 1 none can be set. */
+const settable = (threshold: number, round: (it: number) => number) => (threshold < 1 ? round(threshold) : threshold);
+
+function livenessOf(
+  { live, attacks }: ImageFolder,
+  scores: ReadonlyMap<string, number>,
+  run: Run,
+  { thresholds }: Setting,
+): LivenessEvaluation | null {
+  const scored = ({ name, files }: Group) => ({
+    name,
+    cases: files.flatMap((file) => {
+      const score = scores.get(file);
+      return score === undefined ? [] : [{ score, files: [run.shown(file)] }];
+    }),
+  });
+  const alive = scored({ name: "live", files: live }).cases;
+  const kinds = attacks.map(scored).filter(({ cases }) => cases.length > 0);
+  const all = kinds.flatMap(({ cases }) => cases);
+  const tallyOf = (cases: readonly Case[], seed: number) => {
+    const tally = new Tally(resample(cases.length, seed));
+    for (const [unit, { score }] of cases.entries()) tally.add(score, unit);
+    return tally;
+  };
+  const comparison = compare(tallyOf(alive, 2), tallyOf(all, 3));
+  if (comparison === undefined) return null;
+
+  function pointAt(threshold: number): LivenessPoint {
+    const passing = (cases: readonly Case[]) => cases.filter(({ score }) => score > threshold).length;
+    const byAttack = kinds.map(({ name, cases }) => ({
+      attack: name,
+      images: cases.length,
+      ...proportion(passing(cases), cases.length),
+    }));
+    const apcer = byAttack.reduce((one, other) => (other.value > one.value ? other : one));
+    const bpcer = proportion(alive.length - passing(alive), alive.length);
+    return { threshold, apcer, bpcer, acer: (apcer.value + bpcer.value) / 2, byAttack };
+  }
+  const highest = alive.length < LEAST_LIVE ? null : thresholdForRejects(comparison.curve, WANTED_BPCER);
+  const byScore = (sign: number) => (a: Case, b: Case) => sign * (a.score - b.score);
+  return {
+    live: alive.length,
+    attacks: all.length,
+    comparison,
+    inForce: pointAt(thresholds.liveness),
+    suggested: highest === null ? null : pointAt(settable(highest, Math.floor)),
+    passedAttacks: all.toSorted(byScore(-1)).slice(0, SHOWN_CASES),
+    refusedLive: alive.toSorted(byScore(1)).slice(0, SHOWN_CASES),
+  };
+}
+
+interface Sighting {
+  readonly score: number;
+  readonly places: readonly number[];
+}
+
+/** Of many pairs the worst, each photograph at most once: one that is filed wrong would fill the list. */
+function worst(badness: (score: number) => number) {
+  const enough = SHOWN_CASES * 20;
+  let seen: Sighting[] = [];
+  let least = Number.NEGATIVE_INFINITY;
+  return {
+    see(score: number, ...places: readonly number[]) {
+      if (badness(score) <= least) return;
+      seen.push({ score, places });
+      if (seen.length >= 2 * enough) prune();
+    },
+    cases(): readonly Sighting[] {
+      prune();
+      const used = new Set<number>();
+      const cases = seen.filter(({ places }) => {
+        if (places.some((place) => used.has(place))) return false;
+        for (const place of places) used.add(place);
+        return true;
+      });
+      return cases.slice(0, SHOWN_CASES);
+    },
+  };
+
+  function prune(): void {
+    seen.sort((a, b) => badness(b.score) - badness(a.score) || (a.places[0] ?? 0) - (b.places[0] ?? 0));
+    seen = seen.slice(0, enough);
+    const last = seen.at(-1);
+    if (seen.length === enough && last !== undefined) least = badness(last.score);
+  }
+}

@@ -15,6 +15,6 @@ describe(`seed ${seed}`, () => {
       expect(faults).toEqual([]);
       if (skipped === undefined) expect(Object.keys(counts).length).toBeGreaterThan(0);
     },
-    180_000,
+    300_000,
   );
 });

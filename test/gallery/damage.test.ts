@@ -106,7 +106,9 @@ test("a page of zeroes, wherever it lies, is damage, or leaves every face where 
   for (let page = 0; page < pages; page++) {
     const file = join(await emptyFolder(), "gallery.sqlite");
     await cp(`${intact}.mark`, `${file}.mark`);
-    await writeFile(file, (await readFile(intact)).fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES), { mode: 0o600 });
+    await writeFile(file, (await readFile(intact)).fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES), {
+      mode: 0o600,
+    });
     const answer = await searchAfterOpening(file).catch((thrown: unknown) => thrown);
     if (answer instanceof Error) expect(answer, `page ${page}`).toMatchObject(SETUP);
     else expect(answer, `page ${page}`).toMatchObject({ total: 1 });

@@ -35,6 +35,7 @@ const terminal = {
     process.stdout.write(`${text}\n`, (error) => {
       if (error) exitCode ??= 1; // a result that nobody received is not an approval
     }),
+  output: process.stdout,
   errors: process.stderr,
   input: process.stdin,
   signal: interrupted.signal,

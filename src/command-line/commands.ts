@@ -26,6 +26,7 @@ import {
   withSettings,
 } from "./flags.ts";
 import { commandOf, forPerson } from "./for-person.ts";
+import { isScreen, onScreen, type Screen, stopwatch, styled } from "./screen.ts";
 
 /** Scripts rely on these. Success without a decision is 0 as well. */
 const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } satisfies Record<
@@ -40,8 +41,10 @@ const EXIT_HELP =
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** Standard output, to which `print` writes. */
+  readonly output: Screen;
   /** Standard error, for progress. */
-  readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly errors: Screen;
   /** The source of the image named `-`. */
   readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
@@ -209,13 +212,22 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
   const given = givenOf(command, inputs);
   return withApp(command, terminal, async (app) => {
     const loadImage = fromInputToo(app, terminal);
-    const context = { ...app, loadImage, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
+    const watch = stopwatch();
+    const context = {
+      ...app,
+      loadImage,
+      signal: terminal.signal,
+      onStage: watch.begin,
+      onFailure: terminal.log,
+    };
     for (const name of tool.secrets) {
       const secret = await terminal.readPassword(`${name} (empty: a strong one is generated)`);
       if (secret !== undefined) given.push([name, secret]);
     }
     const result = await tool.call(Object.fromEntries(given), context);
-    terminal.print(isJson(command) ? JSON.stringify(result) : forPerson(render(result)));
+    if (isJson(command)) terminal.print(JSON.stringify(result));
+    else if (isScreen(terminal.output)) terminal.print(onScreen(result, watch.end(), terminal.output));
+    else terminal.print(forPerson(render(result)));
     return EXIT[outcomeOf(result) ?? "approved"];
   });
 }
@@ -282,7 +294,7 @@ async function withApp(
     return await work(app, config);
   } catch (thrown) {
     const error = CheckError.from(thrown);
-    terminal.log(forPerson(error.toText()));
+    terminal.log(forPerson(error.toText()).replace(/^Error/, (word) => styled("red", word, terminal.errors)));
     if (error.cause !== undefined) terminal.log("Detail", error.cause);
     if (isJson(command)) printFailure(terminal, error);
     return error.code === "invalid_input" || (error.code === "setup" && app === undefined) ? EXIT.usage : EXIT.error;

@@ -11,6 +11,8 @@ import { serve } from "../mcp/stdio.ts";
 import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
+import { batchIn, batchOf, declareBatch, type Wanted, worstOf } from "./batch/command.ts";
+import type { BatchFlags } from "./batch/run.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
 import { checkAuditLog, checkGallery, diagnose } from "./doctor.ts";
 import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
@@ -96,8 +98,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     command.summary(tool.title);
     if (command.name() !== kebab(tool.name)) command.alias(kebab(tool.name));
     const inputs = inputsOf(tool);
-    for (const input of inputs) declare(command, input);
+    const kind = batchOf(tool);
+    for (const input of inputs) declare(command, input, kind?.argument);
     command.option("--json", "print only the structured result");
+    if (kind !== undefined) declareBatch(command, kind);
     withSettings(command, isReadingAnywhere).action(async () => {
       exitCode = await callTool(tool, inputs, command, terminal);
     });
@@ -210,7 +214,9 @@ function printFailure({ print }: Terminal, { code, message, next, retryable, ret
 
 async function callTool(tool: Tool, inputs: readonly Input[], command: Command, terminal: Terminal): Promise<number> {
   const given = givenOf(command, inputs);
-  return withApp(command, terminal, async (app) => {
+  let batch: Wanted | undefined;
+  const work = async (app: App) => {
+    if (batch !== undefined) return callMany(tool, batch, given, app, command, terminal);
     const loadImage = fromInputToo(app, terminal);
     const watch = stopwatch();
     const context = {
@@ -229,7 +235,29 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
     else if (isScreen(terminal.output)) terminal.print(onScreen(result, watch.end(), terminal.output));
     else terminal.print(forPerson(render(result)));
     return EXIT[outcomeOf(result) ?? "approved"];
+  };
+  return withApp(command, terminal, work, (config) => {
+    const kind = batchOf(tool);
+    batch = kind && batchIn(command, kind);
+    return batch?.foldersOf(config) ?? "anywhere";
   });
+}
+
+async function callMany(
+  tool: Tool,
+  batch: Wanted,
+  given: readonly (readonly [string, unknown])[],
+  app: App,
+  command: Command,
+  terminal: Terminal,
+): Promise<number> {
+  const flags = command.opts<BatchFlags>();
+  const { runBatch } = await import("./batch/run.ts");
+  const items = await batch.items(app);
+  const named = Object.keys(items[0] ?? {});
+  const args = Object.fromEntries(given.filter(([name]) => !named.includes(name)));
+  const worst = worstOf(await runBatch({ tool, check: batch.check, args, items, app, flags }, terminal), flags.failOn);
+  return worst === "failed" ? EXIT.error : EXIT[worst];
 }
 
 /** Loads the images of one command; one of them, named `-`, may come from standard input. */
@@ -293,6 +321,7 @@ async function withApp(
     app = openApp(config, foldersOf(config));
     return await work(app, config);
   } catch (thrown) {
+    if (thrown instanceof CommanderError) throw thrown;
     const error = CheckError.from(thrown);
     terminal.log(forPerson(error.toText()).replace(/^Error/, (word) => styled("red", word, terminal.errors)));
     if (error.cause !== undefined) terminal.log("Detail", error.cause);

@@ -13,6 +13,7 @@ type Format = "green" | "yellow" | "red" | "bold" | "dim";
 
 /** Never without the word. */
 const COLOUR = { approved: "green", review: "yellow", declined: "red" } satisfies Record<Outcome, Format>;
+export const VERDICT_COLOUR = { ...COLOUR, failed: "dim" } as const;
 
 const MAX_COLUMNS = 100;
 const BAR_CELLS = { least: 10, most: 40 } as const;
@@ -33,7 +34,7 @@ export function onScreen(
   stream: Screen,
 ): string {
   const { heading, outcome, summary, score, threshold, steps, warnings, details, nextSteps } = partsOf(result);
-  const columns = Math.min(stream.columns ?? 80, MAX_COLUMNS);
+  const columns = Math.min(stream.columns || 80, MAX_COLUMNS);
   const lines: string[] = [];
   const say = (text: string, indent = "", format?: Format) =>
     lines.push(

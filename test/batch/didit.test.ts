@@ -40,7 +40,7 @@ test("says what a folder would cost, and sends nothing without --yes, nor withou
   );
   expect(asked.err).toContain("--yes");
   expect(didit.received).toEqual([]);
-  expect(existsSync(join(place.home, "r.csv"))).toBe(false);
+  for (const name of ["r.csv", "r.csv.jsonl"]) expect(existsSync(join(place.home, name))).toBe(false);
 });
 
 test("each image of a folder has its row, in order; the exit code is the worst outcome or that of --fail-on", async () => {
@@ -89,6 +89,9 @@ test("what is done is skipped, unless the image or what is asked changed", async
   expect(didit.received).toHaveLength(6);
   const stricter = await biometrics(...batch, "--threshold", "85");
   expect(JSON.parse(stricter.out)).toMatchObject({ known_before: 0 });
+  expect(didit.received).toHaveLength(11);
+  const back = await biometrics(...batch); // what was paid for first is not forgotten
+  expect(JSON.parse(back.out)).toMatchObject({ approved: 3, known_before: 5 });
   expect(didit.received).toHaveLength(11);
 });
 
@@ -319,6 +322,17 @@ test("300 calls a minute at most; a provider that asks to wait is waited for", a
   expect(await biometrics("check-liveness", folder, "--out", "r.csv", "--yes")).toMatchObject({ code: 0 });
   expect(performance.now() - began).toBeGreaterThan(11 * 200); // one in 200 ms
   expect(didit.received.length).toBeGreaterThanOrEqual(13);
+});
+
+test("a provider that answers nothing ends the run, which counts all the calls that may have been billed", async () => {
+  const images = Array.from({ length: 30 }, (_, at) => `${at}.png`);
+  const { folder, biometrics } = await newSetting(Object.fromEntries(images.map((name) => [name, 90])), images);
+  didit.always({ drop: "after body" });
+  const args = ["check-liveness", folder, "--out", "r.csv"];
+  expect(await biometrics(...args, "--yes")).toMatchObject({ code: 1, err: expect.stringContaining("[no_answer]") });
+  const sent = didit.received.length;
+  expect(sent).toBeLessThan(30);
+  expect(await biometrics(...args)).toMatchObject({ err: expect.stringContaining(`30 images (${sent} got no answer`) });
 });
 
 test("a call without an answer may have been billed, and the estimate of the next run says so", async () => {

@@ -43,12 +43,14 @@ export type Done = z.infer<typeof record>;
 
 /** What is done of a batch, a line of JSON for each call, from the moment that its answer is there. */
 export interface Journal {
-  /** The last for these files. */
-  find(item: Item): Done | undefined;
+  /** The last for these files with these settings. */
+  find(item: Item, settings: string): Done | undefined;
+  /** Makes the file, before anything is sent. */
+  begin(): void;
   keep(done: Done): void;
 }
 
-const keyOf = (files: Item) => JSON.stringify(Object.entries(files).sort());
+const keyOf = (files: Item, settings: string) => JSON.stringify([settings, ...Object.entries(files).sort()]);
 
 /** Without a file it lasts as long as the command. @throws CheckError `invalid_input` where another file is in its place */
 export async function openJournal(file: string | undefined): Promise<Journal> {
@@ -60,15 +62,17 @@ export async function openJournal(file: string | undefined): Promise<Journal> {
       const done = parse(line);
       // The last line may be incomplete, where the program was killed.
       if (done === undefined && at === 0 && text !== "") throw foreign(file);
-      if (done !== undefined) known.set(keyOf(done.files), done);
+      if (done !== undefined) known.set(keyOf(done.files, done.settings), done);
     }
     if (text !== "" && !text.endsWith("\n")) lineEnd = "\n";
-    guarded(() => closeSync(openSync(file, "a", 0o600)));
   }
   return {
-    find: (item) => known.get(keyOf(item)),
+    find: (item, settings) => known.get(keyOf(item, settings)),
+    begin() {
+      if (file !== undefined) guarded(() => closeSync(openSync(file, "a", 0o600)));
+    },
     keep(done) {
-      known.set(keyOf(done.files), done);
+      known.set(keyOf(done.files, done.settings), done);
       if (file === undefined) return;
       guarded(() => appendFileSync(file, `${lineEnd}${JSON.stringify(done)}\n`));
       lineEnd = "";

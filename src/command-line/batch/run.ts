@@ -13,7 +13,7 @@ import type { Tool } from "../../toolkit/define.ts";
 import { plain } from "../../untrusted.ts";
 import { approve } from "../estimate.ts";
 import { openProgress } from "../progress.ts";
-import { isScreen, type Screen, styled, VERDICT_COLOUR } from "../screen.ts";
+import { type Screen, styled, VERDICT_COLOUR } from "../screen.ts";
 import type { Item } from "./items.ts";
 import { type Done, foreign, type Journal, openJournal, unwritable } from "./journal.ts";
 import { csvOf, pageOf, VERDICTS, type Verdict, verdictOf } from "./output.ts";
@@ -46,6 +46,8 @@ interface Place {
 
 /** A provider takes about two seconds for a call, and its limit is per minute. */
 const BILLED_AT_ONCE = 10;
+/** Of images that are only read. */
+const FILES_AT_ONCE = 8;
 /** Of photographs that are part of several pairs, so that each is read once. */
 const KEPT_BYTES = 256 * 2 ** 20;
 const THUMBNAIL_SIDE = 200;
@@ -73,14 +75,14 @@ export async function runBatch(batch: Batch, place: Place): Promise<readonly Ver
     progress.end();
     errors.write("Stopping: the calls under way are finished first. Press Ctrl-C again to stop at once.\n");
   };
+  const settings = await settingsOf(batch);
+  const onLookedAt = (done: number, total: number) => progress.update("earlier results", done, total);
+  await findKnown(batch, { journal, settings, results, signal, onLookedAt }).finally(() => progress.end());
+  const before = results.size;
+  const todo = items.filter((item) => !results.has(item));
   try {
-    const settings = await settingsOf(batch);
-    await findKnown(batch, { journal, settings, results });
-    const before = results.size;
-    const todo = items.filter((item) => !results.has(item));
     if (isBilled && todo.length > 0) {
-      progress.end();
-      const unanswered = todo.filter((item) => journal.find(item)?.error?.code === "no_answer").length;
+      const unanswered = todo.filter((item) => journal.find(item, settings)?.error?.code === "no_answer").length;
       const again = unanswered === 0 ? "" : ` (${unanswered} got no answer before, and may be billed a second time)`;
       const calls = { [batch.check]: todo.length };
       approve(
@@ -90,6 +92,7 @@ export async function runBatch(batch: Batch, place: Place): Promise<readonly Ver
         errors,
       );
     }
+    journal.begin();
     signal.addEventListener("abort", onInterrupt, { once: true });
     const onDone = (done: number) => progress.update(`${noun}s`, done, todo.length);
     await callAll(batch, todo, { journal, settings, results, place, onDone });
@@ -102,7 +105,7 @@ export async function runBatch(batch: Batch, place: Place): Promise<readonly Ver
     progress.end();
     const error = CheckError.from(thrown);
     const all = inOrder();
-    if (all.length === 0 || error.code === "invalid_input") throw error;
+    if (all.length === 0 || error.code === "invalid_input") throw error; // nothing was sent, or nothing can be kept
     await write(all).catch(() => {}); // the other error matters more
     throw unfinished(error, all.length);
   } finally {
@@ -205,17 +208,21 @@ async function callAll({ tool, args, app }: Batch, todo: readonly Item[], work: 
         return image;
       },
     };
+    const keep = (made: Pick<Done, "result" | "error">) => {
+      const kept = { files, sha256, settings, ...made };
+      journal.keep(kept);
+      results.set(files, kept);
+    };
     const tried = await attempt(async () => {
       await turn();
       return tool.call({ ...args, ...files }, context);
+    }).catch((thrown: unknown) => {
+      // It may have been billed: the next estimate must say so.
+      if (thrown instanceof CheckError && thrown.code === "no_answer") keep({ error: shownFailure(thrown) });
+      throw thrown;
     });
-    const common = { files, sha256, settings };
-    const made =
-      "value" in tried
-        ? { ...common, result: tried.value as NonNullable<Done["result"]> }
-        : { ...common, error: shownFailure(tried.failure) };
-    journal.keep(made);
-    results.set(files, made);
+    if ("value" in tried) keep({ result: tried.value as NonNullable<Done["result"]> });
+    else keep({ error: shownFailure(tried.failure) });
     done += 1;
     onDone(done);
   });
@@ -270,16 +277,19 @@ async function settingsOf({ tool, args, app }: Batch): Promise<string> {
 }
 
 /** What is done, of images that have not changed since. */
-async function findKnown({ items, app }: Batch, { journal, settings, results }: Known): Promise<void> {
+async function findKnown({ items, app }: Batch, known: Known & Looking): Promise<void> {
+  const { journal, settings, results, signal, onLookedAt } = known;
   const found = items.flatMap((item) => {
-    const done = journal.find(item);
-    return done?.result !== undefined && done.settings === settings ? [{ item, done }] : [];
+    const done = journal.find(item, settings);
+    return done?.result === undefined ? [] : [{ item, done }];
   });
   const read = keeper(
     app,
     found.map(({ item }) => item),
   );
-  for (const { item, done } of found) {
+  let lookedAt = 0;
+  await each(found, FILES_AT_ONCE, async ({ item, done }) => {
+    signal.throwIfAborted();
     const hashes = await Promise.all(
       Object.entries(item).map(async ([name, path]) => {
         const { hash } = await read(path).catch(() => ({ hash: undefined }));
@@ -287,7 +297,14 @@ async function findKnown({ items, app }: Batch, { journal, settings, results }: 
       }),
     );
     if (hashes.every(Boolean)) results.set(item, done);
-  }
+    lookedAt += 1;
+    onLookedAt(lookedAt, found.length);
+  });
+}
+
+interface Looking {
+  readonly signal: AbortSignal;
+  readonly onLookedAt: (done: number, total: number) => void;
 }
 
 /** A file is ours where its journal lies beside it. */
@@ -304,7 +321,7 @@ async function refuseForeign(out: string, journal: string): Promise<void> {
 function lineOf(done: Done, output: Screen): string {
   const { files, result, error } = done;
   const verdict = verdictOf(done);
-  const word = isScreen(output) ? styled(VERDICT_COLOUR[verdict], verdict, output) : verdict;
+  const word = styled(VERDICT_COLOUR[verdict], verdict, output);
   const paths = Object.values(files).map((path) => plain(path, 200));
   const score = result?.score == null ? "" : ` (score ${result.score.toFixed(1)})`;
   const why = error === undefined ? score : ` [${error.code}] ${error.message}`;

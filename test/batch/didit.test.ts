@@ -77,6 +77,22 @@ test("each image of a folder has its row, in order; the exit code is the worst o
   expect(didit.received).toHaveLength(5);
 });
 
+test("a pattern that the shell did not expand, as on Windows, stands for the files that it fits", async () => {
+  const { folder, biometrics } = await newSetting();
+  writeFileSync(join(folder, "a+png"), "no image");
+  const batch = ["check-liveness", join(folder, "?.PNG"), "--out", "r.csv", "--yes", "--json"];
+  expect(JSON.parse((await biometrics(...batch)).out)).toMatchObject({
+    images: 4,
+    approved: 3,
+    declined: 1,
+    failed: 0,
+  });
+  expect(await biometrics("check-liveness", join(folder, "*.gif"))).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("No image was found there."),
+  });
+});
+
 test("what is done is skipped, unless the image or what is asked changed", async () => {
   const { folder, biometrics, read } = await newSetting();
   const batch = ["check-liveness", folder, "--out", "r.jsonl", "--yes", "--json"];
@@ -225,7 +241,7 @@ test.each([
   [["match-faces", "FOLDER", "FOLDER/a.png"], "One of these is a folder"],
   [["match-faces", "--pairs", "nowhere.csv"], "No list of pairs was found"],
   [["match-faces", "--pairs", "p.csv", "FOLDER"], "--pairs names the images"],
-  [["search-face", "EMPTY", "--out", "r.csv"], "No image was found in that folder."],
+  [["search-face", "EMPTY", "--out", "r.csv"], "No image was found there."],
   [["check-liveness", "FOLDER", "--out", "diary.csv", "--yes"], "another file"],
   [["check-liveness", "FOLDER", "--out", "diary.jsonl", "--yes"], "another file"],
   [["check-liveness", "FOLDER", "--out", "none/r.csv", "--yes"], "cannot be written"],

@@ -6,7 +6,7 @@ import { CheckError } from "../../errors.ts";
 import type { Folders } from "../../file.ts";
 import type { Billed } from "../../providers/provider.ts";
 import type { Tool } from "../../toolkit/define.ts";
-import { crossed, filesOf, folderOfList, type Item, isFolder, pairsIn } from "./items.ts";
+import { crossed, filesOf, folderOfList, type Item, isFolder, isPattern, pairsIn } from "./items.ts";
 import { VERDICTS, type Verdict } from "./output.ts";
 import type { BatchFlags } from "./run.ts";
 
@@ -79,7 +79,8 @@ export function batchIn(command: Command, { check }: Kind): Wanted | undefined {
   const anywhere = () => "anywhere" as const;
   if (check !== "matchFaces") {
     const [paths = []] = command.processedArgs as readonly (readonly string[] | undefined)[];
-    if (!isAsked && paths.length === 1 && !isFolder(paths[0])) return undefined;
+    const isOne = paths.length === 1 && !paths.some((path) => isFolder(path) || isPattern(path));
+    if (isOne && !isAsked) return undefined;
     const items = async () => (await filesOf(paths)).map((file) => ({ image_path: file }));
     return { check, foldersOf: anywhere, items };
   }

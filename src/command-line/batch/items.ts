@@ -1,5 +1,5 @@
-import { realpathSync, statSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { CheckError } from "../../errors.ts";
 import { imagesIn } from "../../evaluation/folder.ts";
 
@@ -10,12 +10,25 @@ export function isFolder(path: string | undefined): boolean {
   return path !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
+/** The shells of Windows leave patterns to the program. */
+export const isPattern = (path: string) => /[*?]/.test(basename(path)) && !existsSync(path);
+
+/** What a pattern stands for: * and ? in the last part of a path, as on Windows. */
+function expanded(path: string): string[] {
+  if (!isPattern(path)) return [path];
+  const source = basename(path).replace(/[.+^${}()|[\]\\]/g, "\\$&");
+  const pattern = new RegExp(`^${source.replaceAll("*", ".*").replaceAll("?", ".")}$`, "i");
+  const names = existsSync(dirname(path)) ? readdirSync(dirname(path)) : [];
+  const found = names.filter((name) => !name.startsWith(".") && pattern.test(name)).sort();
+  return found.map((name) => join(dirname(path), name));
+}
+
 /** Each file once; of a folder all images in it, and below. */
 export async function filesOf(paths: readonly string[]): Promise<string[]> {
   const files: string[] = [];
-  for (const path of paths) files.push(...(isFolder(path) ? await imagesIn(path) : [path]));
+  for (const path of paths.flatMap(expanded)) files.push(...(isFolder(path) ? await imagesIn(path) : [path]));
   if (files.length > 0) return [...new Set(files)];
-  throw new CheckError("invalid_input", "No image was found in that folder.", { next: "Check the path." });
+  throw new CheckError("invalid_input", "No image was found there.", { next: "Check the path." });
 }
 
 /** Every unknown photograph with every known one. */

@@ -17,7 +17,12 @@ const EXIT_INTERRUPTED = 130;
 const interrupted = new AbortController();
 /** Takes precedence over the exit code of the command. */
 let exitCode: number | undefined;
-process.once("SIGINT", () => {
+// Not `once`: a library that restores the cursor ends the process where it finds no other listener.
+process.on("SIGINT", () => {
+  if (exitCode === EXIT_INTERRUPTED) {
+    process.removeAllListeners("SIGINT");
+    process.kill(process.pid, "SIGINT");
+  }
   exitCode = EXIT_INTERRUPTED;
   interrupted.abort();
 });
@@ -35,6 +40,7 @@ const terminal = {
     process.stdout.write(`${text}\n`, (error) => {
       if (error) exitCode ??= 1; // a result that nobody received is not an approval
     }),
+  output: process.stdout,
   errors: process.stderr,
   input: process.stdin,
   signal: interrupted.signal,

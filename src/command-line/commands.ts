@@ -11,6 +11,8 @@ import { serve } from "../mcp/stdio.ts";
 import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
+import { batchIn, batchOf, declareBatch, type Wanted, worstOf } from "./batch/command.ts";
+import type { BatchFlags } from "./batch/run.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
 import { checkAuditLog, checkGallery, diagnose } from "./doctor.ts";
 import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
@@ -26,6 +28,7 @@ import {
   withSettings,
 } from "./flags.ts";
 import { commandOf, forPerson } from "./for-person.ts";
+import { isScreen, onScreen, type Screen, stopwatch, styled } from "./screen.ts";
 
 /** Scripts rely on these. Success without a decision is 0 as well. */
 const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } satisfies Record<
@@ -40,8 +43,10 @@ const EXIT_HELP =
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** Standard output, to which `print` writes. */
+  readonly output: Screen;
   /** Standard error, for progress. */
-  readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly errors: Screen;
   /** The source of the image named `-`. */
   readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
@@ -93,8 +98,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     command.summary(tool.title);
     if (command.name() !== kebab(tool.name)) command.alias(kebab(tool.name));
     const inputs = inputsOf(tool);
-    for (const input of inputs) declare(command, input);
+    const kind = batchOf(tool);
+    for (const input of inputs) declare(command, input, kind?.argument);
     command.option("--json", "print only the structured result");
+    if (kind !== undefined) declareBatch(command, kind);
     withSettings(command, isReadingAnywhere).action(async () => {
       exitCode = await callTool(tool, inputs, command, terminal);
     });
@@ -207,17 +214,50 @@ function printFailure({ print }: Terminal, { code, message, next, retryable, ret
 
 async function callTool(tool: Tool, inputs: readonly Input[], command: Command, terminal: Terminal): Promise<number> {
   const given = givenOf(command, inputs);
-  return withApp(command, terminal, async (app) => {
+  let batch: Wanted | undefined;
+  const work = async (app: App) => {
+    if (batch !== undefined) return callMany(tool, batch, given, app, command, terminal);
     const loadImage = fromInputToo(app, terminal);
-    const context = { ...app, loadImage, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
+    const watch = stopwatch();
+    const context = {
+      ...app,
+      loadImage,
+      signal: terminal.signal,
+      onStage: watch.begin,
+      onFailure: terminal.log,
+    };
     for (const name of tool.secrets) {
       const secret = await terminal.readPassword(`${name} (empty: a strong one is generated)`);
       if (secret !== undefined) given.push([name, secret]);
     }
     const result = await tool.call(Object.fromEntries(given), context);
-    terminal.print(isJson(command) ? JSON.stringify(result) : forPerson(render(result)));
+    if (isJson(command)) terminal.print(JSON.stringify(result));
+    else if (isScreen(terminal.output)) terminal.print(onScreen(result, watch.end(), terminal.output));
+    else terminal.print(forPerson(render(result)));
     return EXIT[outcomeOf(result) ?? "approved"];
+  };
+  return withApp(command, terminal, work, (config) => {
+    const kind = batchOf(tool);
+    batch = kind && batchIn(command, kind);
+    return batch?.foldersOf(config) ?? "anywhere";
   });
+}
+
+async function callMany(
+  tool: Tool,
+  batch: Wanted,
+  given: readonly (readonly [string, unknown])[],
+  app: App,
+  command: Command,
+  terminal: Terminal,
+): Promise<number> {
+  const flags = command.opts<BatchFlags>();
+  const { runBatch } = await import("./batch/run.ts");
+  const items = await batch.items(app);
+  const named = Object.keys(items[0] ?? {});
+  const args = Object.fromEntries(given.filter(([name]) => !named.includes(name)));
+  const worst = worstOf(await runBatch({ tool, check: batch.check, args, items, app, flags }, terminal), flags.failOn);
+  return worst === "failed" ? EXIT.error : EXIT[worst];
 }
 
 /** Loads the images of one command; one of them, named `-`, may come from standard input. */
@@ -281,8 +321,9 @@ async function withApp(
     app = openApp(config, foldersOf(config));
     return await work(app, config);
   } catch (thrown) {
+    if (thrown instanceof CommanderError) throw thrown;
     const error = CheckError.from(thrown);
-    terminal.log(forPerson(error.toText()));
+    terminal.log(forPerson(error.toText()).replace(/^Error/, (word) => styled("red", word, terminal.errors)));
     if (error.cause !== undefined) terminal.log("Detail", error.cause);
     if (isJson(command)) printFailure(terminal, error);
     return error.code === "invalid_input" || (error.code === "setup" && app === undefined) ? EXIT.usage : EXIT.error;

@@ -7,6 +7,7 @@ import type { Config } from "../config.ts";
 import { CheckError, errnoOf } from "../errors.ts";
 import { DEFAULT_THRESHOLDS, type Provider, SIMILARITY } from "../providers/provider.ts";
 import { saveSettings, settingsFileOf } from "../storage/settings.ts";
+import { approve } from "./estimate.ts";
 import { openProgress } from "./progress.ts";
 
 export interface EvaluateFlags {
@@ -104,7 +105,10 @@ export async function runEvaluation(
       save: config.didit.saveRequests ?? false,
       approve: (plan) => {
         progress.end();
-        approve(plan, provider, flags.yes === true, errors);
+        const { matchFaces, checkLiveness } = plan;
+        const what = `${matchFaces} pairs and ${checkLiveness} single images`;
+        const smaller = "or with a smaller --sample";
+        approve({ what, calls: plan, smaller }, provider, flags.yes === true, errors);
       },
       onProgress: (stage, done, total) => progress.update(stage, done, total),
       signal,
@@ -156,26 +160,6 @@ function thresholdsOf({ thresholds }: Config, { name }: Provider) {
     approval: isReviewed ? Math.max(match, SIMILARITY.possible) : match,
     liveness: thresholds.liveness ?? DEFAULT_THRESHOLDS.liveness,
   };
-}
-
-function approve(
-  plan: { readonly matchFaces: number; readonly checkLiveness: number },
-  { name, prices }: Provider,
-  isApproved: boolean,
-  errors: Place["errors"],
-): void {
-  const cost = (which: 0 | 1) =>
-    plan.matchFaces * (prices?.matchFaces[which] ?? 0) + plan.checkLiveness * (prices?.checkLiveness[which] ?? 0);
-  const [low, high] = [cost(0).toFixed(2), cost(1).toFixed(2)];
-  const estimate =
-    `${plan.matchFaces} pairs and ${plan.checkLiveness} single images would be sent to ${name}: ` +
-    `${plan.matchFaces + plan.checkLiveness} billed calls, about US$ ${low === high ? low : `${low} to ${high}`} at published prices.`;
-  if (isApproved) errors.write(`${estimate.replace("would be", "are")}\n`);
-  else {
-    throw new CheckError("invalid_input", estimate, {
-      next: "Run the command again with --yes to make these calls, or with a smaller --sample.",
-    });
-  }
 }
 
 function closing(

@@ -52,11 +52,11 @@ export function inputsOf({ input, secrets }: Tool): Input[] {
   }));
 }
 
-/** Required arguments are positional, the rest are flags. */
-export function declare(command: Command, input: Input): void {
+/** Required arguments are positional, the rest are flags. `form`: how a required one is given on this command. */
+export function declare(command: Command, input: Input, form: (name: string) => string = (name) => `<${name}>`): void {
   const { name, flag, type, choices, description, isRequired } = input;
   if (isInOrder(input)) {
-    const argument = isRequired ? `<${flag}>` : `[${flag}]`;
+    const argument = isRequired ? form(flag) : `[${flag}]`;
     if (type === "string") command.argument(argument, description);
     else command.argument(argument, description, toNumber);
     if (isRequired) return;
@@ -92,7 +92,11 @@ export function givenOf(command: Command, inputs: readonly Input[]): [name: stri
   const positional: readonly unknown[] = command.processedArgs;
   const inOrder = inputs.filter(isInOrder);
   return inputs
-    .map((input): [string, unknown] => [input.name, positional[inOrder.indexOf(input)] ?? options[camel(input.flag)]])
+    .map((input): [string, unknown] => {
+      const inPlace = positional[inOrder.indexOf(input)];
+      const [only] = Array.isArray(inPlace) ? inPlace : [inPlace]; // several make a batch, which asks elsewhere
+      return [input.name, only ?? options[camel(input.flag)]];
+    })
     .filter(([, value]) => value !== undefined);
 }
 

@@ -1,13 +1,27 @@
 import * as z from "zod";
 import { quoted } from "../untrusted.ts";
+import { OUTCOMES } from "../warnings.ts";
+import { CHECKS } from "./decision.ts";
 
 /** Parts that results share; which of them are present depends on the tool. */
 const shown = z.object({
   check: z.string().optional(),
-  outcome: z.string().optional(),
+  outcome: z.enum(OUTCOMES).optional(),
+  score: z.number().nullish(),
+  threshold: z.number().nullish(),
   summary: z.string(),
+  steps: z
+    .array(
+      z.object({
+        check: z.enum(CHECKS),
+        outcome: z.enum(OUTCOMES).nullable(),
+        score: z.number().nullish(),
+        threshold: z.number().nullish(),
+      }),
+    )
+    .default([]),
   warnings: z
-    .array(z.object({ tag: z.string(), effect: z.string(), meaning: z.string(), advice: z.string() }))
+    .array(z.object({ tag: z.string(), effect: z.enum(OUTCOMES), meaning: z.string(), advice: z.string() }))
     .default([]),
   next_steps: z.array(z.string()).default([]),
   matches: z
@@ -68,25 +82,39 @@ export function toTexts(result: Readonly<Record<string, unknown>>): readonly [te
 
 /** A result for a reader: the outcome verbatim, the summary, then warnings and next steps. */
 export function render(result: Readonly<Record<string, unknown>>): string {
-  const { check, outcome, summary, warnings, next_steps, matches, detected_faces, faces } = shown.parse(result);
+  const { heading, summary, details, warnings, nextSteps } = partsOf(result);
   return [
-    ...(outcome === undefined ? [] : [check === "face_search" && outcome === "approved" ? APPROVED_SEARCH : outcome]),
+    ...(heading === undefined ? [] : [heading]),
     summary,
-    ...section("Matches", matches.map(describeMatch)),
-    ...section(`Faces found (${detected_faces?.length ?? 0})`, describeFaces(detected_faces ?? [])),
-    ...section(
-      "Faces",
-      faces.map(
-        ({ face_id, label, blocklisted, enrolled_at }) =>
-          `${face_id}: ${quoted(label)}${blocklisted ? ", blocklisted" : ""}, enrolled ${enrolled_at}`,
-      ),
-    ),
+    ...details.flatMap(([title, lines]) => section(title, lines)),
     ...section(
       "Warnings",
       warnings.map(({ tag, effect, meaning }) => `${tag} (${effect}): ${meaning}`),
     ),
-    ...section("Next", next_steps),
+    ...section("Next", nextSteps),
   ].join("\n");
+}
+
+/** The same in parts. */
+export function partsOf(result: Readonly<Record<string, unknown>>) {
+  const { next_steps, matches, detected_faces, faces, ...rest } = shown.parse(result);
+  const { check, outcome } = rest;
+  return {
+    ...rest,
+    heading: check === "face_search" && outcome === "approved" ? APPROVED_SEARCH : outcome,
+    details: [
+      ["Matches", matches.map(describeMatch)],
+      [`Faces found (${detected_faces?.length ?? 0})`, describeFaces(detected_faces ?? [])],
+      [
+        "Faces",
+        faces.map(
+          ({ face_id, label, blocklisted, enrolled_at }) =>
+            `${face_id}: ${quoted(label)}${blocklisted ? ", blocklisted" : ""}, enrolled ${enrolled_at}`,
+        ),
+      ],
+    ] as const,
+    nextSteps: next_steps,
+  };
 }
 
 type Shown = z.infer<typeof shown>;

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { setImmediate as breathe, setTimeout as pause } from "node:timers/promises";
-import { CheckError, type FailureCode } from "../errors.ts";
+import { setImmediate as breathe } from "node:timers/promises";
+import { CheckError } from "../errors.ts";
 import type { Image, ImageLimits } from "../image.ts";
+import { attempts, each } from "../many.ts";
 import { can, type Provider, type Template, type Templates } from "../providers/provider.ts";
 import type { Cache } from "./cache.ts";
 import type { ImageFolder } from "./folder.ts";
@@ -47,17 +48,8 @@ export interface Evaluation {
 
 /** Calls that a provider bills, at one time: its limits are per minute. */
 const BILLED_AT_ONCE = 4;
-/** Waits for a provider that asks to wait, in all, for one call. */
-const MAX_WAITS = 10;
-const LONGEST_WAIT_S = 120;
 /** A pair takes about a microsecond; the program must be able to be interrupted. */
 const PAIRS_AT_ONCE = 20_000;
-
-/** These are about one image; what else fails would fail for the next as well. */
-const OF_IMAGE: readonly FailureCode[] = ["image_rejected", "path_refused", "no_face"];
-/** One call may fail for itself; so many are the provider's trouble. */
-const OF_CALL: readonly FailureCode[] = ["no_answer", "bad_response", "unavailable"];
-const MAX_FAILED_CALLS = 5;
 
 /**
  * Measures every image, compares, and counts. What was measured is kept in the cache, so that a run that was broken off
@@ -84,7 +76,7 @@ type Run = ReturnType<typeof openRun>;
 
 function openRun({ provider, cache, loadImage, signal, folder, save }: Setting) {
   const reasons = new Map<string, Set<string>>();
-  let failedCalls = 0;
+  const attempt = attempts(signal);
   const options = { signal, onStage: () => {}, ...(provider.prices !== undefined && { save }) };
   const shown = (file: string) => file.slice(folder.length + 1);
 
@@ -94,23 +86,10 @@ function openRun({ provider, cache, loadImage, signal, folder, save }: Setting) 
 
   /** undefined: left out. */
   async function trying<T>(files: readonly string[], work: () => Promise<T>): Promise<T | undefined> {
-    for (let waits = 0; ; waits += 1) {
-      try {
-        signal.throwIfAborted();
-        return await work();
-      } catch (thrown) {
-        const error = CheckError.from(thrown);
-        const { code, message, retryAfterSeconds = 5 } = error;
-        if (code === "rate_limited" && waits < MAX_WAITS && retryAfterSeconds <= LONGEST_WAIT_S) {
-          await pause(retryAfterSeconds * 1000, undefined, { signal });
-          continue;
-        }
-        if (OF_CALL.includes(code)) failedCalls += 1;
-        if (!OF_IMAGE.includes(code) && !(OF_CALL.includes(code) && failedCalls <= MAX_FAILED_CALLS)) throw error;
-        leaveOut(message, ...files);
-        return undefined;
-      }
-    }
+    const tried = await attempt(work);
+    if ("value" in tried) return tried.value;
+    leaveOut(tried.failure.message, ...files);
+    return undefined;
   }
 
   const load = (file: string) => trying([file], () => loadImage(file, provider.images));
@@ -142,26 +121,6 @@ function openRun({ provider, cache, loadImage, signal, folder, save }: Setting) 
 }
 
 const hashOf = ({ bytes }: Image) => createHash("sha256").update(bytes).digest("hex");
-
-/** Some at a time, in their order; stops at the first that throws. */
-async function each<T>(items: readonly T[], atOnce: number, work: (item: T, place: number) => Promise<void>) {
-  const entries = items.entries();
-  let hasFailed = false;
-  const worker = async () => {
-    for (const [place, item] of entries) {
-      if (hasFailed) return;
-      await work(item, place);
-    }
-  };
-  const workers = Array.from({ length: atOnce }, () =>
-    worker().catch((thrown: unknown) => {
-      hasFailed = true;
-      throw thrown;
-    }),
-  );
-  const settled = await Promise.allSettled(workers);
-  for (const one of settled) if (one.status === "rejected") throw one.reason;
-}
 
 /** All pairs of all images, each of which is read once. */
 async function measureByTemplates(run: Run, setting: Setting, found: ImageFolder, templates: Templates) {

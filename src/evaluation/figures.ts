@@ -27,8 +27,6 @@ export const METHOD =
   "For TAR, FAR and FRR: the wider of that and Wilson's. For APCER and BPCER: Wilson's. " +
   "With fewer than about 30 persons they are rough. A threshold does a little better on the images it was chosen on than on others.";
 
-export const PHOTOS_NOTE = "This page holds photographs of persons. Share and keep it as you would the photographs.";
-
 /** What is saved with `--save`, as the settings have it. */
 export function suggestionsOf({ match, liveness }: Evaluation) {
   return {

@@ -52,6 +52,13 @@ export async function scanFolder(folder: string): Promise<ImageFolder> {
   });
 }
 
+/** All images below a folder, in the order of their names. Links are not followed. @throws CheckError `invalid_input` */
+export async function imagesIn(folder: string): Promise<string[]> {
+  const files: string[] = [];
+  await collect(folder, (file) => files.push(file));
+  return files.sort();
+}
+
 async function collect(folder: string, add: (file: string) => void): Promise<void> {
   const entries = await opendir(folder).catch((cause: unknown) => {
     throw new CheckError("invalid_input", "The folder, or one in it, cannot be read.", {

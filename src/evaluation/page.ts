@@ -2,13 +2,15 @@ import { plain } from "../untrusted.ts";
 import type { Case } from "./cases.ts";
 import { type Dot, det, histogram, type Mark, type Names, roc } from "./charts.ts";
 import type { Evaluation } from "./evaluate.ts";
-import { counted, METHOD, PHOTOS_NOTE, percent, type Row, sectionsOf } from "./figures.ts";
+import { counted, METHOD, percent, type Row, sectionsOf } from "./figures.ts";
+import { documentOf, escaped, figureOf, markerOf } from "./html.ts";
 import type { LivenessEvaluation } from "./liveness.ts";
 import type { MatchEvaluation } from "./match.ts";
 import type { Comparison } from "./statistics.ts";
 
+const GENERATOR = "biometrics-mcp evaluate";
 /** Says whose page it is, so that no other file is overwritten. */
-export const MARKER = '<meta name="generator" content="biometrics-mcp evaluate">';
+export const MARKER = markerOf(GENERATOR);
 
 export interface PageSetting {
   readonly version: string;
@@ -34,21 +36,17 @@ ${body.charts}
 ${table(rows)}
 ${body.cases}</section>`,
   );
-  const facts = [plain(folder), provider, `biometrics-mcp ${version}`, new Date().toISOString().slice(0, 10)];
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8">${MARKER}
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>Evaluation: ${escaped(plain(folder))}</title><style>${STYLE}</style></head>
-<body><main>
-<header><h1>Evaluation</h1><p class="facts">${facts.map((fact) => `<span>${escaped(fact)}</span>`).join("")}</p></header>
-${photo === undefined ? "" : `<p class="note">${PHOTOS_NOTE}</p>`}
-${parts.join("\n")}
+  return documentOf({
+    generator: GENERATOR,
+    title: "Evaluation",
+    name: plain(folder),
+    facts: [provider, `biometrics-mcp ${version}`],
+    hasPhotos: photo !== undefined,
+    style: STYLE,
+    body: `${parts.join("\n")}
 ${leftOut.length === 0 ? "" : leftOutList(leftOut)}
-<footer><p>${METHOD}</p></footer>
-</main></body></html>
-`;
+<footer><p>${METHOD}</p></footer>`,
+  });
 }
 
 type Tile = readonly [name: string, value: string, within: string];
@@ -166,14 +164,8 @@ async function gallery(
   return `<h3>${title}</h3><p>${`${text} Each photograph is shown once.`.trim()}</p><ol class="cases">${shown.join("")}</ol>`;
 }
 
-async function picture(file: string, photo: PageSetting["photo"]): Promise<string> {
-  const name = escaped(plain(file, 60));
-  const caption = `<figcaption title="${name}">${name}</figcaption>`;
-  if (photo === undefined) return `<figure>${caption}</figure>`;
-  const bytes = await photo(file);
-  if (bytes === null) return `<figure><span class="blank">cannot be shown</span>${caption}</figure>`;
-  return `<figure><img alt="" src="data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}">${caption}</figure>`;
-}
+const picture = async (file: string, photo: PageSetting["photo"]) =>
+  figureOf(file, photo === undefined ? undefined : await photo(file));
 
 function leftOutList(leftOut: Evaluation["leftOut"]): string {
   const groups = leftOut.map(({ why, files }) => {
@@ -183,24 +175,7 @@ function leftOutList(leftOut: Evaluation["leftOut"]): string {
   return `<section><h2>Left out</h2>${groups.join("")}</section>`;
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-/** File names are whatever somebody called them. */
-const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? "");
-
 const STYLE = `
-:root{--bg:#fcfcfb;--card:#fff;--ink:#16181d;--soft:#5c626d;--line:#e3e4e8;--grid:#eceef1;--genuine:#1f6fd6;--impostor:#d9541e;--mark:#3b3f47;--note:#fff6df;--note-ink:#6b4a00}
-@media(prefers-color-scheme:dark){:root{--bg:#121417;--card:#1a1d22;--ink:#eceef2;--soft:#a0a7b3;--line:#2c313a;--grid:#262a32;--genuine:#6aa9ff;--impostor:#ff8a5c;--mark:#c9ced8;--note:#33290f;--note-ink:#f3d48a}}
-*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:32px 20px 64px}h1{font-size:30px;margin:0}h2{font-size:22px;margin:40px 0 4px}h3{font-size:17px;margin:32px 0 4px}
-p{margin:4px 0 12px}.facts,.basis,.within,small,footer{color:var(--soft)}.facts span+span::before{content:" · "}
-.note{background:var(--note);color:var(--note-ink);padding:10px 14px;border-radius:8px;margin-top:16px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:12px;margin:16px 0}
 .tile,.charts figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;margin:0}
 .tile span,.tile small{display:block;font-size:14px}.tile strong{font-size:28px;font-weight:600;font-variant-numeric:tabular-nums}
@@ -213,12 +188,5 @@ svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .axis{font-size:12.
 .genuine.fill{fill:var(--genuine);stroke:var(--genuine)}.impostor.fill{fill:var(--impostor);stroke:var(--impostor)}
 .mark{stroke:var(--mark);stroke-width:1.2;stroke-dasharray:5 3}svg .mark-label{fill:var(--ink);paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}
 .dot{fill:var(--card);stroke:var(--mark);stroke-width:2}
-.scroll{overflow-x:auto;margin-top:16px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:7px 12px 7px 0;border-bottom:1px solid var(--line);vertical-align:top}tbody th{font-weight:400}thead th{font-size:14px;color:var(--soft)}th.in1{padding-left:18px}th.in2{padding-left:36px}
-.cases{list-style:none;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:12px}
-.cases li{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px}.pair{display:flex;gap:8px}.pair figure{margin:0;flex:1;min-width:0}
-.pair img,.blank{width:100%;height:130px;object-fit:contain;display:grid;place-items:center;background:var(--grid);border-radius:6px;font-size:13px;color:var(--soft)}
-.pair figcaption{font-size:12px;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.cases strong{font-variant-numeric:tabular-nums}summary{cursor:pointer}footer{margin-top:40px;font-size:14px}
 @media print{.cases li,.charts figure,.tile{break-inside:avoid}}
 `.replace(/\n/g, "");

@@ -148,6 +148,9 @@ export interface Templates {
   similarity(user: Template, reference: Template): number;
 }
 
+/** The checks that a batch or an evaluation makes many of. */
+export type Billed = "matchFaces" | "checkLiveness" | "searchFace";
+
 /**
  * One backend. A capability that it lacks is an absent method, never one that throws.
  *
@@ -175,7 +178,10 @@ export interface Provider {
   readonly templates?: Templates;
 
   /** US dollars for a call, as published, from the lowest to the highest figure. Left out: nothing is billed. */
-  readonly prices?: Readonly<Record<"matchFaces" | "checkLiveness", readonly [low: number, high: number]>>;
+  readonly prices?: Readonly<Record<Billed, readonly [low: number, high: number]>>;
+
+  /** Calls a minute that it accepts. Left out: no limit is known. */
+  readonly callsPerMinute?: number;
 
   /** A hint that a later call will come with this image: work on it may begin. Never fails, and decides nothing. */
   preload?(image: Image, options: Pick<CheckOptions, "rotate" | "signal">): void;
@@ -196,7 +202,7 @@ export interface Provider {
 
 export type Capability = Exclude<
   keyof Provider,
-  "name" | "images" | "templates" | "prices" | "preload" | "describe" | "test" | "close"
+  "name" | "images" | "templates" | "prices" | "callsPerMinute" | "preload" | "describe" | "test" | "close"
 >;
 export type ProviderWith<C extends Capability> = Provider & Required<Pick<Provider, C>>;
 

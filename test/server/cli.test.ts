@@ -80,7 +80,7 @@ describe("exit codes", () => {
     ["an unknown command", ["chek-liveness", "x.jpg"], /Did you mean check-liveness/],
     ["an unknown flag", ["check-liveness", "selfie.jpg", "--treshold", "3"], /Did you mean --threshold/],
     ["a missing argument", ["match-faces", "selfie.jpg"], /missing required argument 'reference-image-path'/],
-    ["one argument too many", ["check-liveness", "a.jpg", "b.jpg"], /too many arguments/],
+    ["one argument too many", ["match-faces", "a.jpg", "b.jpg", "c.jpg"], /too many arguments/],
     ["a threshold that is no number", ["check-liveness", "selfie.jpg", "--threshold", "high"], /must be a number/],
     ["a threshold out of range", ["check-liveness", "selfie.jpg", "--threshold", "101"], /threshold.*100/],
     [

@@ -20,7 +20,9 @@ import { DIDIT_REFUSALS, refuseKey } from "./refusals.ts";
 
 const BASE_URL = "https://verification.didit.me";
 /** Didit's pages disagree about liveness (2026). */
-const PRICES = { matchFaces: [0.05, 0.05], checkLiveness: [0.05, 0.1] } as const;
+const PRICES = { matchFaces: [0.05, 0.05], checkLiveness: [0.05, 0.1], searchFace: [0.05, 0.05] } as const;
+/** For a key, all its writing calls together. */
+const CALLS_PER_MINUTE = 300;
 
 export interface DiditOptions {
   readonly apiKey: string;
@@ -112,6 +114,7 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
     ...faceBlocklist(http),
 
     prices: PRICES,
+    callsPerMinute: CALLS_PER_MINUTE,
 
     async test({ signal, onStage }: CallOptions) {
       onStage("asking the provider");

@@ -211,17 +211,18 @@ test.each([
   expect(summary).toContain("declines at or below 20");
 });
 
+const match = (given: Partial<Match>): Match => ({
+  id: "m-1",
+  similarity: 95,
+  label: null,
+  vendorData: null,
+  blocklisted: false,
+  allowlisted: false,
+  status: null,
+  ...given,
+});
+
 describe("a search", () => {
-  const match = (given: Partial<Match>): Match => ({
-    id: "m-1",
-    similarity: 95,
-    label: null,
-    vendorData: null,
-    blocklisted: false,
-    allowlisted: false,
-    status: null,
-    ...given,
-  });
   const search = (matches: readonly Match[], given: Partial<SearchReport> = {}): SearchReport => ({
     ...report({ score: null, threshold: null }),
     matches,
@@ -491,16 +492,6 @@ describe("to the letter", () => {
 
   describe("a search", () => {
     const SEARCH = { ...SUBJECT, check: "face_search", images: [facts("image")] } as const;
-    const match = (given: Partial<Match>): Match => ({
-      id: "m-1",
-      similarity: 95,
-      label: null,
-      vendorData: null,
-      blocklisted: false,
-      allowlisted: false,
-      status: null,
-      ...given,
-    });
     const search = (matches: readonly Match[], given: Partial<SearchReport> = {}, vendorData?: string) =>
       decideSearch(
         SEARCH,

@@ -1,11 +1,9 @@
-import { addAbortSignal, type Readable } from "node:stream";
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import { type App, openApp, VERSION } from "../app.ts";
 import type { Config } from "../config.ts";
 import { render } from "../decision/render.ts";
 import { CheckError } from "../errors.ts";
 import type { Folders } from "../file.ts";
-import { type Image, type ImageLimits, toImage } from "../image.ts";
 import type { Log } from "../log.ts";
 import { serve } from "../mcp/stdio.ts";
 import type { Tool } from "../toolkit/define.ts";
@@ -29,6 +27,7 @@ import {
 } from "./flags.ts";
 import { commandOf, forPerson } from "./for-person.ts";
 import { isScreen, onScreen, type Screen, stopwatch, styled } from "./screen.ts";
+import { fromInputToo, type StandardInput } from "./standard-input.ts";
 
 /** Scripts rely on these. Success without a decision is 0 as well. */
 const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } satisfies Record<
@@ -48,7 +47,7 @@ export interface Terminal {
   /** Standard error, for progress. */
   readonly errors: Screen;
   /** The source of the image named `-`. */
-  readonly input: Readable & { readonly isTTY?: boolean };
+  readonly input: StandardInput;
   readonly signal: AbortSignal;
   /** From BIOMETRICS_PASSWORD, or typed without echo; undefined if neither is available. */
   readonly readPassword: (prompt: string) => Promise<string | undefined>;
@@ -258,37 +257,6 @@ async function callMany(
   const args = Object.fromEntries(given.filter(([name]) => !named.includes(name)));
   const worst = worstOf(await runBatch({ tool, check: batch.check, args, items, app, flags }, terminal), flags.failOn);
   return worst === "failed" ? EXIT.error : EXIT[worst];
-}
-
-/** Loads the images of one command; one of them, named `-`, may come from standard input. */
-function fromInputToo({ loadImage }: App, { input, signal }: Terminal): App["loadImage"] {
-  let isRead = false;
-  return async (path, limits) => {
-    if (path !== "-") return loadImage(path, limits);
-    if (isRead) throw new CheckError("invalid_input", "Only one image can be read from standard input.");
-    isRead = true;
-    return readImage(input, limits, signal);
-  };
-}
-
-/** Checked like a file. Reading stops at the first byte beyond the limit. */
-async function readImage(input: Terminal["input"], limits: ImageLimits, signal: AbortSignal): Promise<Image> {
-  const options = {
-    next: "Pipe an image into the command or pass its path: biometrics-mcp check-liveness - < selfie.jpg",
-  };
-  const rejected = (why: string) => new CheckError("image_rejected", why, options);
-  if (input.isTTY === true) throw rejected("Standard input is a terminal, not an image.");
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of addAbortSignal(signal, input) as AsyncIterable<Uint8Array>) {
-    bytes += chunk.length;
-    if (bytes > limits.maxBytes) {
-      throw rejected(`The image on standard input is too large; the limit is ${limits.maxBytes / 2 ** 20} MB.`);
-    }
-    chunks.push(chunk);
-  }
-  if (bytes === 0) throw rejected("Standard input is empty.");
-  return toImage(new Uint8Array(Buffer.concat(chunks)), limits);
 }
 
 function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefined {

@@ -80,7 +80,7 @@ export async function openCache(dataFolder: string, model: string): Promise<Cach
   }
 }
 
-/** Removes all of it; whether there was any. */
+/** Removes the whole cache; false if there is none. */
 export async function purgeCache(dataFolder: string): Promise<boolean> {
   const file = cacheFileOf(dataFolder);
   const wasThere = (await statIfThere(file)) !== undefined;

@@ -155,6 +155,12 @@ export const WARNINGS = {
     meaning: "The image has no colour, so its liveness score means little.",
     advice: "Retake in colour.",
   },
+  REENCODED_IMAGE: {
+    effect: "approved",
+    action: "retake",
+    meaning: "The image was re-encoded before the check, which can hide signs of spoofing.",
+    advice: "Where the decision matters, check a JPEG straight from the camera instead.",
+  },
   FACE_FILLS_FRAME: {
     effect: "review",
     action: "retake",

@@ -101,6 +101,9 @@ const FLAGS: readonly (readonly [Setting, string])[] = (Object.keys(SETTINGS) as
   .filter((name) => !SECRET_SETTINGS.includes(name) && name !== "NO_PROXY")
   .map((name) => [name, kebab(name.toLowerCase().replace(/^biometrics_/, ""))]);
 
+/** Their flags take no value. */
+const SWITCHES: readonly Setting[] = ["BIOMETRICS_STRIP_METADATA"];
+
 /** A path on the command line may be anywhere, so for a check the allowed folders would be a flag without effect. */
 export const isReadingAnywhere = (name: Setting) => name !== "BIOMETRICS_IMAGE_DIRS";
 
@@ -108,7 +111,8 @@ export function withSettings(command: Command, applies: (name: Setting) => boole
   for (const [name, flag] of FLAGS.filter(([setting]) => applies(setting))) {
     if (command.options.some(({ long }) => long === `--${flag}`)) continue; // the tool has an argument of that name
     const isList = name === "BIOMETRICS_IMAGE_DIRS";
-    const option = new Option(`--${flag} ${isList ? "[folder...]" : "<value>"}`, SETTINGS[name]);
+    const value = isList ? " [folder...]" : SWITCHES.includes(name) ? "" : " <value>";
+    const option = new Option(`--${flag}${value}`, SETTINGS[name]);
     command.addOption(option.helpGroup("Settings (also environment variables):"));
   }
   const names = (Object.keys(SETTINGS) as Setting[]).filter(applies).join(", ");
@@ -121,6 +125,7 @@ export function settingsOf(command: Command): Record<string, string> {
   const flags: Record<string, string> = {};
   for (const [name, flag] of FLAGS) {
     const value = options[camel(flag)];
+    if (value === true && SWITCHES.includes(name)) flags[name] = "true";
     // A desktop host whose user chose no folder passes the flag without a value, which counts as no flag.
     if (value !== undefined && value !== true && typeof value !== "number")
       flags[name] = typeof value === "string" ? value : value.join(delimiter);

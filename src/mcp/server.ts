@@ -8,6 +8,7 @@ import {
   type StandardSchemaWithJSON,
 } from "@modelcontextprotocol/server";
 import { CheckError, type FailureCode } from "../errors.ts";
+import { bytesToRead } from "../file.ts";
 import type { Log } from "../log.ts";
 import { type Once, once } from "../once.ts";
 import type { Deps } from "../toolkit/context.ts";
@@ -145,7 +146,7 @@ async function answer(
 function bounded(deps: Deps, load: Load): Deps {
   return {
     ...deps,
-    loadImage: (path, limits) => load(limits.maxBytes, () => deps.loadImage(path, limits)),
+    loadImage: (path, limits) => load(bytesToRead(limits), () => deps.loadImage(path, limits)),
     loadFile: (path, limits) => load(limits.maxBytes, () => deps.loadFile(path, limits)),
   };
 }

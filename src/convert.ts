@@ -22,7 +22,7 @@ export interface Converted {
 
 export type Answer =
   | { readonly converted: Converted }
-  | { readonly failure: { code: FailureCode; message: string; next: string; cause: string } };
+  | { readonly failure: { code: FailureCode; message: string; next: string; cause?: string } };
 
 /** 48 million pixels take about 15 s on a slow machine. */
 const MAX_MS = 60_000;

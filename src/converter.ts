@@ -117,7 +117,7 @@ async function answer(job: Job): Promise<Answer> {
     return { converted: await toJpeg(await loadSharp(), job) };
   } catch (thrown) {
     const { code, message, next, cause } = thrown instanceof CheckError ? thrown : undecodable(thrown);
-    return { failure: { code, message, next, cause: inspect(cause) } };
+    return { failure: { code, message, next, ...(cause === undefined ? {} : { cause: inspect(cause) }) } };
   }
 }
 

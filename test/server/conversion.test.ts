@@ -206,7 +206,7 @@ test("the audit log has the hash of the file that was read, not of the JPEG made
 test.each([
   ["half.heic", /damaged or incomplete/],
   ["noise.heic", /damaged or incomplete/],
-  ["wide.heic", /61440x61440 pixels; the limit is 50 million pixels|damaged or incomplete/],
+  ["wide.heic", /61440x61440 pixels; the limit is 50 million pixels/],
   ["drawing.svg", /is an SVG drawing, not JPEG.*\nNext: Use a photo\.$/m],
 ])("%s is refused, and nothing is sent", async (name, why) => {
   const before = didit.received.length;

@@ -1,3 +1,4 @@
+import { writeFile } from "node:fs/promises";
 import { addAbortSignal, type Readable } from "node:stream";
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import { type App, openApp, VERSION } from "../app.ts";
@@ -8,6 +9,7 @@ import { bytesToRead, type Folders } from "../file.ts";
 import { type Image, type ImageLimits, nextIfTooLarge, toImage } from "../image.ts";
 import type { Log } from "../log.ts";
 import { serve } from "../mcp/stdio.ts";
+import { loadSharp } from "../sharp.ts";
 import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
@@ -209,15 +211,40 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
   const given = givenOf(command, inputs);
   return withApp(command, terminal, async (app) => {
     const loadImage = fromInputToo(app, terminal);
-    const context = { ...app, loadImage, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
+    const { preview } = command.opts<{ preview?: string }>();
+    let picture: Uint8Array | undefined;
+    const context = {
+      ...app,
+      loadImage,
+      signal: terminal.signal,
+      onStage: () => {},
+      onFailure: terminal.log,
+      onPicture: (jpeg: Uint8Array | undefined) => {
+        picture = jpeg;
+      },
+    };
     for (const name of tool.secrets) {
       const secret = await terminal.readPassword(`${name} (empty: a strong one is generated)`);
       if (secret !== undefined) given.push([name, secret]);
     }
+    if (preview !== undefined) given.push(["preview", true]);
     const result = await tool.call(Object.fromEntries(given), context);
+    if (preview !== undefined) await writePicture(preview, picture, terminal);
     terminal.print(isJson(command) ? JSON.stringify(result) : forPerson(render(result)));
     return EXIT[outcomeOf(result) ?? "approved"];
   });
+}
+
+/** A failure here is only logged: the decision was made, and maybe paid for. */
+async function writePicture(file: string, jpeg: Uint8Array | undefined, { log }: Terminal): Promise<void> {
+  if (jpeg === undefined) return; // logged before
+  try {
+    const isPng = file.toLowerCase().endsWith(".png");
+    const bytes = isPng ? await (await loadSharp())(jpeg).png({ palette: true, effort: 4 }).toBuffer() : jpeg;
+    await writeFile(file, bytes, { mode: 0o600 }); // it shows a person
+  } catch (thrown) {
+    log("The picture could not be written.", thrown);
+  }
 }
 
 /** Loads the images of one command; one of them, named `-`, may come from standard input. */

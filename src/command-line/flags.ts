@@ -61,6 +61,14 @@ export function declare(command: Command, input: Input): void {
     else command.argument(argument, description, toNumber);
     if (isRequired) return;
   }
+  if (name === "preview") {
+    command.option(
+      "--preview <file>",
+      "write the photos with the result drawn on them to this file (.jpg or .png)",
+      toPicture,
+    );
+    return;
+  }
   if (type === "boolean") {
     if (input.default === true) {
       command.option(`--no-${flag}`, `do not ${description}`);
@@ -78,6 +86,11 @@ export function declare(command: Command, input: Input): void {
   if (type !== "string") option.argParser(toNumber);
   if (isInOrder(input)) option.hideHelp();
   command.addOption(option);
+}
+
+function toPicture(path: string): string {
+  if (!/\.(jpe?g|png)$/i.test(path)) throw new InvalidArgumentError("It must end in .jpg or .png.");
+  return path;
 }
 
 export function toNumber(text: string): number {

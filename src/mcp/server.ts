@@ -105,10 +105,17 @@ async function answer(
   const { signal } = context.mcpReq;
   try {
     const { TOOLS, toTexts } = await code.get();
+    const pictures: CallToolResult["content"] = [];
     const succeed = (result: Readonly<Record<string, unknown>>): CallToolResult => ({
-      content: toTexts(result).map((text) => ({ type: "text", text })),
+      content: [...toTexts(result).map((text) => ({ type: "text" as const, text })), ...pictures],
       structuredContent: { ...result },
     });
+    const onPicture = (jpeg: Uint8Array | undefined) =>
+      pictures.push(
+        jpeg === undefined
+          ? { type: "text", text: "The picture could not be drawn." }
+          : { type: "image", data: Buffer.from(jpeg).toString("base64"), mimeType: "image/jpeg" },
+      );
     const answered = links.resumed(context);
     if (answered !== undefined) return succeed(answered);
     const tool = TOOLS.find((it) => it.name === name);
@@ -119,6 +126,7 @@ async function answer(
           ...bounded(deps, load),
           signal,
           onStage: progressOf(context, tool.checks),
+          onPicture,
           onFailure: log,
         }),
       { signal, delivery: transport.deliveryOf(context.http?.req) },

@@ -16,6 +16,7 @@ export const line = (maxChars: number) =>
 /** Arguments shared by several checks. */
 export const rotate = z.boolean().optional().describe("try all rotations");
 export const convert = z.boolean().optional().describe("accept HEIC and large files");
+export const preview = z.boolean().optional().describe("return the marked photos");
 export const save = z.boolean().optional().describe("provider may keep images");
 export const vendorData = line(256).optional().describe("your id for the person");
 /** For the checks that search. */

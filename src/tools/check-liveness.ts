@@ -3,7 +3,8 @@ import { DEFAULT_THRESHOLDS } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, convert, imagePath, percent, rotate, save, vendorData } from "../toolkit/schemas.ts";
+import { showPreview } from "../toolkit/preview.ts";
+import { checkOptions, convert, imagePath, percent, preview, rotate, save, vendorData } from "../toolkit/schemas.ts";
 
 export const checkLiveness = defineTool({
   name: "check_liveness",
@@ -16,6 +17,7 @@ export const checkLiveness = defineTool({
     decline_threshold: percent.optional().describe(`declines at or below it; default ${DEFAULT_THRESHOLDS.liveness}`),
     rotate,
     convert,
+    preview,
     save,
     vendor_data: vendorData,
   },
@@ -31,9 +33,11 @@ export const checkLiveness = defineTool({
     const provider = await need(context, "checkLiveness");
     const { images, facts } = await readImages(context, provider.images, { image: image_path }, args);
     const report = await provider.checkLiveness(images.image, checkOptions(args, context, thresholds));
-    return decide(
+    const decision = decide(
       { check: "liveness", provider: provider.name, images: facts, thresholds },
       onReencoded(report, images.image),
     );
+    await showPreview(args, context, [images.image], decision);
+    return decision;
   },
 });

@@ -4,7 +4,8 @@ import { DEFAULT_THRESHOLDS, SIMILARITY } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, convert, imagePath, percent, rotate, save, vendorData } from "../toolkit/schemas.ts";
+import { showPreview } from "../toolkit/preview.ts";
+import { checkOptions, convert, imagePath, percent, preview, rotate, save, vendorData } from "../toolkit/schemas.ts";
 
 export const matchFaces = defineTool({
   name: "match_faces",
@@ -19,6 +20,7 @@ export const matchFaces = defineTool({
     rotate,
     compare_all: z.boolean().optional().describe("on-device: compare all faces (default)"),
     convert,
+    preview,
     save,
     vendor_data: vendorData,
   },
@@ -45,6 +47,8 @@ export const matchFaces = defineTool({
       ...checkOptions(args, context, thresholds),
       compareAll: args.compare_all,
     });
-    return decide({ check: "face_match", provider: provider.name, images: facts, thresholds }, report);
+    const decision = decide({ check: "face_match", provider: provider.name, images: facts, thresholds }, report);
+    await showPreview(args, context, [images.user_image, images.reference_image], decision);
+    return decision;
   },
 });

@@ -4,7 +4,8 @@ import { SEARCH_TYPES } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, convert, imagePath, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
+import { showPreview } from "../toolkit/preview.ts";
+import { checkOptions, convert, imagePath, preview, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
 
 export const searchFace = defineTool({
   name: "search_face",
@@ -18,6 +19,7 @@ export const searchFace = defineTool({
     rotate,
     all_faces: z.boolean().optional().describe("on-device: search up to 10 faces"),
     convert,
+    preview,
     save,
     vendor_data: searchVendorData,
   },
@@ -36,6 +38,9 @@ export const searchFace = defineTool({
       searchType: args.search_type,
       allFaces: args.all_faces,
     });
-    return decideSearch({ check: "face_search", provider: provider.name, images: facts }, report, args.vendor_data);
+    const subject = { check: "face_search", provider: provider.name, images: facts } as const;
+    const decision = decideSearch(subject, report, args.vendor_data);
+    await showPreview(args, context, [images.image], decision);
+    return decision;
   },
 });

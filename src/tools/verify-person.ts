@@ -6,7 +6,17 @@ import { DEFAULT_THRESHOLDS, SIMILARITY } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, convert, imagePath, percent, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
+import { showPreview } from "../toolkit/preview.ts";
+import {
+  checkOptions,
+  convert,
+  imagePath,
+  percent,
+  preview,
+  rotate,
+  save,
+  searchVendorData,
+} from "../toolkit/schemas.ts";
 import { OUTCOMES } from "../warnings.ts";
 
 /**
@@ -42,6 +52,7 @@ export const verifyPerson = defineTool({
       .describe(`default ${DEFAULT_THRESHOLDS.match}, review up to ${SIMILARITY.possible}`),
     rotate,
     convert,
+    preview,
     save,
     vendor_data: searchVendorData,
   },
@@ -150,6 +161,8 @@ export const verifyPerson = defineTool({
       }
     }
     const sum = sumUp({ check: "verify_person", provider: name, images }, done, steps.length);
+    const shown = [selfie.images.selfie, ...(reference === undefined ? [] : [reference.images.reference_image])];
+    await showPreview(args, context, shown, sum);
     const missing = failures.size === 0 ? [] : steps.slice(done.length);
     return {
       ...sum,

@@ -91,7 +91,7 @@ export async function toImage(bytes: Uint8Array<ArrayBuffer>, limits: ImageLimit
   const bare = attempt(() => withoutMetadata(found.mime, bytes));
   if (bare instanceof CheckError) throw bare;
   if (bare === undefined) return toJpeg(bytes, found.mime, limits);
-  if (bare.length === bytes.length) return found;
+  if (Buffer.compare(bare, bytes) === 0) return found;
   return { ...fit(bare, found.mime, limits), prepared: preparedFrom(bytes, false, "stripped of its metadata") };
 }
 
@@ -126,7 +126,7 @@ function fit(bytes: Uint8Array<ArrayBuffer>, type: string | undefined, limits: I
   const { minSide = 1, maxSide = Number.POSITIVE_INFINITY, maxPixels = Number.POSITIVE_INFINITY } = limits;
   const next = nextIfTooLarge(limits);
   if (bytes.length > limits.maxBytes) throw rejected(tooLarge(bytes.length, limits.maxBytes), undefined, next);
-  const { width, height } = readDimensions(bytes);
+  const { width, height } = readDimensions(bytes, mime);
   if (Math.min(width, height) < minSide || Math.max(width, height) > maxSide) {
     const why = `The image is ${width}x${height} pixels; each side must be from ${minSide} to ${maxSide}.`;
     throw rejected(why, undefined, Math.min(width, height) < minSide ? undefined : next);
@@ -206,10 +206,12 @@ async function askFileType(bytes: Uint8Array<ArrayBuffer>): Promise<string | und
   return isSvg && (found === undefined || found.mime === "application/xml") ? "image/svg+xml" : found?.mime;
 }
 
-function readDimensions(bytes: Uint8Array<ArrayBuffer>): { width: number; height: number } {
+function readDimensions(bytes: Uint8Array<ArrayBuffer>, mime: ImageMime): { width: number; height: number } {
   const damaged = (cause?: unknown) => rejected("The image is damaged: its header does not give its size.", cause);
   try {
-    const { width, height, orientation = 1 } = imageSize(bytes);
+    const { width, height, orientation = 1, type } = imageSize(bytes);
+    // What is no whole header of one type may hold the header of another further on.
+    if (type !== IMAGE_TYPES[mime].extension) throw damaged({ type });
     if (!(width > 0 && height > 0)) throw damaged({ width, height });
     // EXIF orientations from 5 on lie on their side.
     return orientation >= 5 ? { width: height, height: width } : { width, height };

@@ -7,6 +7,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import {
+  CLIENT_INFO_META_KEY,
   createMcpHandler,
   isInitializeRequest,
   isLegacyRequest,
@@ -16,6 +17,7 @@ import {
 import { CheckError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Deps } from "../toolkit/context.ts";
+import { servedClient } from "../turns.ts";
 import { type Delivery, openAdmission } from "./admission.ts";
 import { serverFactory, type TransportOptions } from "./server.ts";
 import { openSessions, refusal, type Sessions } from "./sessions.ts";
@@ -103,7 +105,7 @@ export async function serveOverHttp(
       response.destroy();
     });
     // A stream of notifications has no end of its own to wait for.
-    if (request.method === "POST" && methodOf(message) !== "subscriptions/listen") {
+    if (request.method === "POST" && valueAt(message, "method") !== "subscriptions/listen") {
       underWay.add(answered);
       answered.finally(() => underWay.delete(answered));
     }
@@ -117,7 +119,9 @@ export async function serveOverHttp(
     const closed = new Promise((resolve) => response.once("close", resolve));
     const asked = toRequest(request, body, ended.signal);
     deliveries.set(asked, { ended: closed, giveUp: () => response.destroy() });
-    const answer = await route({ sessions, modern }, asked, message, ended.signal);
+    const answer = await servedClient.run(clientOf(request, message), () =>
+      route({ sessions, modern }, asked, message, ended.signal),
+    );
     if (!response.destroyed) await send(answer, response);
   }
 
@@ -287,8 +291,22 @@ function parse(body: string): unknown {
   }
 }
 
-function methodOf(message: unknown): unknown {
-  return typeof message === "object" && message !== null ? Reflect.get(message, "method") : undefined;
+/**
+ * Tells clients apart, so that they can take turns. All have the same token, and one may use several connections, so a
+ * client without a session is known by its address and the name that it gives itself.
+ */
+function clientOf({ headers, socket }: IncomingMessage, message: unknown): string {
+  const session = headers["mcp-session-id"];
+  if (session !== undefined) return String(session);
+  const name = valueAt(message, "params", "_meta", CLIENT_INFO_META_KEY, "name");
+  return `${headers["x-forwarded-for"] ?? socket.remoteAddress} ${typeof name === "string" ? name : ""}`;
+}
+
+function valueAt(value: unknown, ...path: readonly string[]): unknown {
+  return path.reduce(
+    (inner, key) => (typeof inner === "object" && inner !== null ? Reflect.get(inner, key) : undefined),
+    value,
+  );
 }
 
 function toRequest({ headers, method = "GET" }: IncomingMessage, body: string, signal: AbortSignal): Request {

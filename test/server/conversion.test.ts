@@ -126,7 +126,7 @@ describe.each(ERAS)("over stdio, $era", ({ connect }) => {
       outcome: "approved",
       summary: expect.stringMatching(/ The image was converted from HEIC to JPEG without its metadata\.$/),
       warnings: [expect.objectContaining(RISK)],
-      next_steps: ["Where the decision matters, check a JPEG straight from the camera instead."],
+      next_steps: ["Where the decision matters, retake the photo as a JPEG and check that."],
       images: [
         {
           name: "image",

@@ -23,6 +23,12 @@ const pack = await readFile(join(root, "src/providers/on-device/shipped.json"));
 for (const network of networksOf(parsePack(pack))) await makeModel(network);
 await writeFile(join(dist, "models/pack.json"), pack);
 for (const file of WASM) await copyFile(join(packages, "onnxruntime-web/dist", file), join(dist, file));
+// The decoder of HEIC, unchanged and apart, as its licence asks; as .cjs, since dist holds ES modules.
+const libheif = join(packages, "libheif-js/libheif-wasm");
+await mkdir(join(dist, "libheif"), { recursive: true });
+for (const [file, as = file] of [["libheif.js", "libheif.cjs"], ["libheif.wasm"], ["LICENSE"]] as const) {
+  await copyFile(join(libheif, file), join(dist, "libheif", as));
+}
 await rm(join(dist, "skills"), { recursive: true, force: true }); // a page that was renamed would still be served
 await cp(join(root, "skills"), join(dist, "skills"), { recursive: true });
 // OpenClaw reads nested metadata from the folder; what is served over MCP may hold only strings there.
@@ -38,7 +44,13 @@ await cp(join(sqlite, "prebuilds"), prebuilds, { recursive: true });
 await copyFile(join(sqlite, "LICENSE"), join(prebuilds, "LICENSE"));
 
 // Removed last, and not all of dist beforehand: a program that runs meanwhile finds its files.
-const made = new Set([...Object.keys(metafile.outputs).map((output) => basename(output)), "models", "skills", ...WASM]);
+const made = new Set([
+  ...Object.keys(metafile.outputs).map((output) => basename(output)),
+  "models",
+  "skills",
+  "libheif",
+  ...WASM,
+]);
 for (const file of await readdir(dist)) {
   if (!made.has(file)) await rm(join(dist, file), { recursive: true, force: true });
 }

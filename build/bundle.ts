@@ -19,7 +19,11 @@ export const bundle = (write = true) =>
   build({
     write,
     absWorkingDir: root,
-    entryPoints: { main: "src/start.ts", worker: "src/providers/on-device/worker.ts" },
+    entryPoints: {
+      main: "src/start.ts",
+      worker: "src/providers/on-device/worker.ts",
+      converter: "src/converter.ts",
+    },
     outdir: "dist",
     bundle: true,
     splitting: true, // what a call does not need is not loaded

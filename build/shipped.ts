@@ -6,8 +6,8 @@ import { bundle } from "./bundle.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Of this one the build copies files and bundles none. */
-const COPIED = ["node_modules/faceplugin-face-recognition-js"];
+/** Of these the build copies files and bundles none. */
+const COPIED = ["node_modules/faceplugin-face-recognition-js", "node_modules/libheif-js"];
 
 /** A package of others, of which the published one holds a part. */
 export interface Held {

@@ -15,6 +15,7 @@ export const SETTINGS = {
   DIDIT_API_BASE_URL: "Didit's verification API (https://verification.didit.me)",
   DIDIT_AUTH_BASE_URL: "Didit's account API (https://apx.didit.me/auth/v2)",
   DIDIT_SAVE_REQUESTS: "true or false: whether Didit may keep images and results (Didit's default: true)",
+  BIOMETRICS_STRIP_METADATA: "true or false: whether photos are uploaded without what a camera wrote into them (false)",
   LINKFACE_API_ID: "API id of your Linkface application",
   LINKFACE_API_SECRET: "API secret of your Linkface application",
   LINKFACE_API_BASE_URL: "Linkface's API (https://cloudapi.linkface.cn)",
@@ -61,6 +62,8 @@ export interface Config {
     readonly apiSecret: string | undefined;
     readonly baseUrl: string;
   };
+  /** Whether uploads go without metadata. */
+  readonly stripMetadata: boolean;
   /** Set by the operator, 0..100; undefined: the provider's default. */
   readonly thresholds: { readonly liveness: number | undefined; readonly match: number | undefined };
   /** The settings that come from the settings file, and not from the environment. */
@@ -114,6 +117,7 @@ export function readConfig(environment: Environment, saved: Environment = {}): C
       apiSecret: settings.LINKFACE_API_SECRET,
       baseUrl: settings.LINKFACE_API_BASE_URL,
     }),
+    stripMetadata: settings.BIOMETRICS_STRIP_METADATA,
     thresholds: Object.freeze({
       liveness: settings.BIOMETRICS_LIVENESS_THRESHOLD,
       match: settings.BIOMETRICS_MATCH_THRESHOLD,
@@ -181,6 +185,8 @@ const threshold = z
   .transform(Number)
   .optional();
 
+const trueOrFalse = z.stringbool({ truthy: ["true"], falsy: ["false"], error: "must be true or false" });
+
 const settingsSchema = z.object({
   BIOMETRICS_PROVIDER: z
     .enum(PROVIDER_CHOICES, { error: `must be one of ${PROVIDER_CHOICES.join(", ")}` })
@@ -191,7 +197,8 @@ const settingsSchema = z.object({
   LINKFACE_API_ID: credential,
   LINKFACE_API_SECRET: credential,
   LINKFACE_API_BASE_URL: baseUrl.default("https://cloudapi.linkface.cn"),
-  DIDIT_SAVE_REQUESTS: z.stringbool({ truthy: ["true"], falsy: ["false"], error: "must be true or false" }).optional(),
+  DIDIT_SAVE_REQUESTS: trueOrFalse.optional(),
+  BIOMETRICS_STRIP_METADATA: trueOrFalse.default(false),
   BIOMETRICS_LIVENESS_THRESHOLD: threshold,
   BIOMETRICS_MATCH_THRESHOLD: threshold,
   BIOMETRICS_IMAGE_DIRS: z

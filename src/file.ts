@@ -31,13 +31,27 @@ export interface Access {
   readonly auditLog?: string | undefined;
 }
 
-export const rejected = (why: string, cause?: unknown) => new CheckError("image_rejected", why, { cause });
+export const rejected = (why: string, cause?: unknown, next?: string) =>
+  new CheckError("image_rejected", why, { cause, ...(next === undefined ? {} : { next }) });
 
 export interface FileLimits {
   readonly maxBytes: number;
   /** What it should contain, for error messages. */
   readonly noun: string;
+  /** What to do with a file that is too large. */
+  readonly next?: string | undefined;
 }
+
+/** What is read to be converted: a camera's largest JPEG has about 40 MB. */
+const MAX_SOURCE_BYTES = 50 * 2 ** 20;
+
+export const bytesToRead = ({
+  maxBytes,
+  convert,
+}: {
+  readonly maxBytes: number;
+  readonly convert?: boolean | undefined;
+}) => (convert === true ? Math.max(maxBytes, MAX_SOURCE_BYTES) : maxBytes);
 
 /** The same for a file that is no image, nor a hidden file. */
 export async function readLocalFile(
@@ -60,7 +74,7 @@ export async function readLocalFile(
 export async function readFile(
   path: string,
   access: Access,
-  { maxBytes, noun }: FileLimits,
+  { maxBytes, noun, next }: FileLimits,
   checkName: (real: string) => void = () => {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const absolute = toAbsolute(path);
@@ -80,7 +94,7 @@ export async function readFile(
     if (!opened.isFile()) throw rejected("That path is not a regular file.");
     if (!(await isStillAllowed(file, opened, place, access))) throw refused(access);
     if (opened.size === 0n) throw rejected("The file is empty.");
-    if (opened.size > BigInt(maxBytes)) throw rejected(tooLarge(Number(opened.size), maxBytes));
+    if (opened.size > BigInt(maxBytes)) throw rejected(tooLarge(Number(opened.size), maxBytes), undefined, next);
     // Not zeroed first: it is filled, or not returned.
     const bytes = new Uint8Array(Buffer.allocUnsafeSlow(Number(opened.size)).buffer);
     for (let filled = 0; filled < bytes.length; ) {
@@ -100,6 +114,9 @@ export async function readFile(
 export function tooLarge(bytes: number, maxBytes: number): string {
   return `The file is ${(Math.ceil((bytes / 2 ** 20) * 10) / 10).toFixed(1)} MB; the limit is ${maxBytes / 2 ** 20} MB.`;
 }
+
+export const tooManyPixels = (width: number, height: number, limit: number) =>
+  rejected(`The image is ${width}x${height} pixels; the limit is ${limit / 1e6} million pixels.`);
 
 const AT_ONCE = { open: openSync, read: readSync };
 const poolRead = promisify(read);

@@ -1,7 +1,8 @@
+import { createHash } from "node:crypto";
 import { fileTypeFromBuffer } from "file-type";
 import { imageSize } from "image-size";
-import { CheckError } from "./errors.ts";
-import { type Access, readFile, rejected } from "./file.ts";
+import { CheckError, undecodable } from "./errors.ts";
+import { type Access, bytesToRead, readFile, rejected, tooLarge, tooManyPixels } from "./file.ts";
 
 /** The types that a provider can accept: display name, and file extension for uploads. */
 const IMAGE_TYPES = {
@@ -24,6 +25,12 @@ export interface ImageLimits {
   readonly maxSide?: number;
   /** Width times height: what a decoder is prepared to unpack. */
   readonly maxPixels?: number;
+  /** Leave out what a camera wrote into the file, but for orientation and colours. */
+  readonly stripMetadata?: boolean | undefined;
+  /** Make a JPEG of a file that does not fit. Left out: the caller cannot ask for it. */
+  readonly convert?: boolean | undefined;
+  /** Ends a conversion. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 declare const checked: unique symbol;
@@ -34,7 +41,18 @@ export interface Image {
   /** In pixels, from the header, as displayed (EXIF orientation applied). */
   readonly width: number;
   readonly height: number;
+  /** Left out: these are the bytes of the file. */
+  readonly prepared?: Prepared;
   readonly [checked]: true;
+}
+
+/** What was done to a file before the check. */
+export interface Prepared {
+  /** Continues "The selfie was ...". */
+  readonly how: string;
+  readonly isReencoded: boolean;
+  /** Of the file as it was read, in hexadecimal. */
+  readonly sha256: string;
 }
 
 /** A neutral file name for uploads: the user's own may be personal. */
@@ -56,25 +74,79 @@ export function namesOf(mimes: readonly ImageMime[]): string {
  *   `unavailable` where the machine is out of descriptors or memory.
  */
 export async function loadImage(path: string, access: Access, limits: ImageLimits): Promise<Image> {
-  return toImage(await readFile(path, access, { maxBytes: limits.maxBytes, noun: "an image" }), limits);
+  const reading = { maxBytes: bytesToRead(limits), noun: "an image", next: nextIfTooLarge(limits) };
+  return toImage(await readFile(path, access, reading), limits);
 }
 
-/** The last check, also for bytes that did not come from a path. */
+/** Also for bytes that did not come from a path. What does not fit is converted, where that was asked for. */
 export async function toImage(bytes: Uint8Array<ArrayBuffer>, limits: ImageLimits): Promise<Image> {
-  const mime = await detectType(bytes, limits.mimes);
-  const { width, height } = readDimensions(bytes, mime);
+  const type = typeOf(bytes) ?? (await askFileType(bytes));
+  const found = attempt(() => fit(bytes, type, limits));
+  if (found instanceof CheckError) {
+    if (limits.convert !== true || !isPhoto(type)) throw found;
+    return toJpeg(bytes, type, limits);
+  }
+  if (limits.stripMetadata !== true) return found;
+  const { withoutMetadata } = await import("./metadata.ts");
+  const bare = attempt(() => withoutMetadata(found.mime, bytes));
+  if (bare instanceof CheckError) throw bare;
+  if (bare === undefined) return toJpeg(bytes, found.mime, limits);
+  if (Buffer.compare(bare, bytes) === 0) return found;
+  return { ...fit(bare, found.mime, limits), prepared: preparedFrom(bytes, false, "stripped of its metadata") };
+}
+
+async function toJpeg(bytes: Uint8Array<ArrayBuffer>, mime: PhotoMime, limits: ImageLimits): Promise<Image> {
+  const { maxBytes, maxSide, maxPixels, signal } = limits;
+  const { convert } = await import("./convert.ts");
+  const made = await convert({ bytes, mime, limits: { maxBytes, maxSide, maxPixels } }, signal);
+  const image = fit(made.bytes, "image/jpeg", limits);
+  const [before, after] = [made, image].map(({ width, height }) => `${width}x${height}`);
+  const size = before === after ? "" : `, and reduced from ${before} to ${after} pixels`;
+  const how = `converted from ${nameOf(mime)} to JPEG without its metadata${size}`;
+  return { ...image, prepared: preparedFrom(bytes, true, how) };
+}
+
+const preparedFrom = (bytes: Uint8Array, isReencoded: boolean, how: string): Prepared => ({
+  how,
+  isReencoded,
+  sha256: createHash("sha256").update(bytes).digest("hex"),
+});
+
+/** What `work` gives, or why the image is rejected. */
+function attempt<T>(work: () => T): T | CheckError {
+  try {
+    return work();
+  } catch (thrown) {
+    return thrown instanceof CheckError ? thrown : undecodable(thrown);
+  }
+}
+
+function fit(bytes: Uint8Array<ArrayBuffer>, type: string | undefined, limits: ImageLimits): Image {
+  const mime = acceptedType(type, limits);
   const { minSide = 1, maxSide = Number.POSITIVE_INFINITY, maxPixels = Number.POSITIVE_INFINITY } = limits;
+  const next = nextIfTooLarge(limits);
+  if (bytes.length > limits.maxBytes) throw rejected(tooLarge(bytes.length, limits.maxBytes), undefined, next);
+  const { width, height } = readDimensions(bytes, mime);
   if (Math.min(width, height) < minSide || Math.max(width, height) > maxSide) {
-    throw rejected(`The image is ${width}x${height} pixels; each side must be from ${minSide} to ${maxSide}.`);
+    const why = `The image is ${width}x${height} pixels; each side must be from ${minSide} to ${maxSide}.`;
+    throw rejected(why, undefined, Math.min(width, height) < minSide ? undefined : next);
   }
-  if (width * height > maxPixels) {
-    throw rejected(`The image is ${width}x${height} pixels; the limit is ${maxPixels / 1e6} million pixels.`);
-  }
+  if (width * height > maxPixels) throw tooManyPixels(width, height, maxPixels);
   return { bytes, mime, width, height } as Image;
 }
 
-const EXPORT = "Export it as JPEG.";
-const EXPORT_FROM_PHONE = "Export it as JPEG (iPhone: Settings > Camera > Formats > Most Compatible).";
+/** undefined: the failure's own. */
+export const nextIfTooLarge = (limits: ImageLimits) =>
+  limits.convert === false ? nextStep("export a smaller JPEG", limits) : undefined;
+
+function nextStep(alternative: string, { convert }: ImageLimits): string {
+  const start = alternative.slice(0, 1);
+  if (convert === false) return `Retry with convert: true, or ${alternative}.`;
+  return `${start.toUpperCase()}${alternative.slice(1)}.`;
+}
+
+const EXPORT = "export it as JPEG";
+const EXPORT_FROM_PHONE = "export it as JPEG (iPhone: Settings > Camera > Formats > Most Compatible)";
 
 /** Formats that people have, and how to get an accepted image from each. */
 const FOREIGN_TYPES: Readonly<Record<string, { readonly name: string; readonly next: string }>> = {
@@ -86,10 +158,19 @@ const FOREIGN_TYPES: Readonly<Record<string, { readonly name: string; readonly n
   "image/gif": { name: "GIF", next: EXPORT },
   "image/bmp": { name: "BMP", next: EXPORT },
   "image/tiff": { name: "TIFF", next: EXPORT },
-  "image/apng": { name: "an animated PNG", next: "Export one frame of it as JPEG." },
-  "application/pdf": { name: "PDF", next: "Export the page with the photo as JPEG." },
-  "image/svg+xml": { name: "an SVG drawing", next: "Use a photo." },
+  "image/webp": { name: "WebP", next: EXPORT },
+  "image/apng": { name: "an animated PNG", next: "export one frame of it as JPEG" },
+  "application/pdf": { name: "PDF", next: "export the page with the photo as JPEG" },
+  "image/svg+xml": { name: "an SVG drawing", next: "use a photo" },
 };
+
+/** What can be converted. Drawings and documents cannot. */
+const isPhoto = (type: string | undefined): type is PhotoMime =>
+  type !== undefined && (Object.hasOwn(IMAGE_TYPES, type) || /^image\/(apng|avif|hei[cf](-sequence)?)$/.test(type));
+type PhotoMime = `image/${string}`;
+
+const nameOf = (type: PhotoMime) =>
+  IMAGE_TYPES[type as ImageMime]?.name ?? FOREIGN_TYPES[type]?.name ?? "another format";
 
 /**
  * Types recognised by their first bytes, as file-type does, in a hundredth of the time. What may still be another type
@@ -101,14 +182,14 @@ const SIGNATURES: readonly (readonly [mime: ImageMime, starts: RegExp, unless?: 
   ["image/webp", /^RIFF.{4}WEBP/s],
 ];
 
-async function detectType(bytes: Uint8Array<ArrayBuffer>, accepted: readonly ImageMime[]): Promise<ImageMime> {
-  const mime = typeOf(bytes) ?? (await askFileType(bytes));
-  const match = accepted.find((type) => type === mime);
+function acceptedType(type: string | undefined, limits: ImageLimits): ImageMime {
+  const match = limits.mimes.find((mime) => mime === type);
   if (match !== undefined) return match;
-  const foreign = mime === undefined ? undefined : FOREIGN_TYPES[mime];
-  const needed = `not ${namesOf(accepted)}`;
+  const foreign = type === undefined ? undefined : FOREIGN_TYPES[type];
+  const needed = `not ${namesOf(limits.mimes)}`;
   if (foreign === undefined) throw rejected(`The file is ${needed}.`);
-  throw new CheckError("image_rejected", `The file is ${foreign.name}, ${needed}.`, { next: foreign.next });
+  const next = nextStep(foreign.next, isPhoto(type) ? limits : { ...limits, convert: undefined });
+  throw new CheckError("image_rejected", `The file is ${foreign.name}, ${needed}.`, { next });
 }
 
 function typeOf({ buffer, byteOffset, length }: Uint8Array<ArrayBuffer>): ImageMime | undefined {

@@ -155,6 +155,13 @@ export const WARNINGS = {
     meaning: "The image has no colour, so its liveness score means little.",
     advice: "Retake in colour.",
   },
+  // Lowers nothing: whoever wants to hide something this way can do it before the file comes here.
+  REENCODED_IMAGE: {
+    effect: "approved",
+    action: "retake",
+    meaning: "The image was re-encoded before the check, which can hide signs of spoofing.",
+    advice: "Where the decision matters, retake the photo as a JPEG and check that.",
+  },
   FACE_FILLS_FRAME: {
     effect: "review",
     action: "retake",

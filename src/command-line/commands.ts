@@ -1,3 +1,4 @@
+import { writeFile } from "node:fs/promises";
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import { type App, openApp, VERSION } from "../app.ts";
 import type { Config } from "../config.ts";
@@ -6,6 +7,7 @@ import { CheckError } from "../errors.ts";
 import type { Folders } from "../file.ts";
 import type { Log } from "../log.ts";
 import { serve } from "../mcp/stdio.ts";
+import { loadSharp } from "../sharp.ts";
 import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
@@ -218,18 +220,25 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
     if (batch !== undefined) return callMany(tool, batch, given, app, command, terminal);
     const loadImage = fromInputToo(app, terminal);
     const watch = stopwatch();
+    const { preview } = command.opts<{ preview?: string }>();
+    let picture: Uint8Array | undefined;
     const context = {
       ...app,
       loadImage,
       signal: terminal.signal,
       onStage: watch.begin,
       onFailure: terminal.log,
+      onPicture: (jpeg: Uint8Array | undefined) => {
+        picture = jpeg;
+      },
     };
     for (const name of tool.secrets) {
       const secret = await terminal.readPassword(`${name} (empty: a strong one is generated)`);
       if (secret !== undefined) given.push([name, secret]);
     }
+    if (preview !== undefined) given.push(["preview", true]);
     const result = await tool.call(Object.fromEntries(given), context);
+    if (preview !== undefined) await writePicture(preview, picture, terminal);
     if (isJson(command)) terminal.print(JSON.stringify(result));
     else if (isScreen(terminal.output)) terminal.print(onScreen(result, watch.end(), terminal.output));
     else terminal.print(forPerson(render(result)));
@@ -257,6 +266,18 @@ async function callMany(
   const args = Object.fromEntries(given.filter(([name]) => !named.includes(name)));
   const worst = worstOf(await runBatch({ tool, check: batch.check, args, items, app, flags }, terminal), flags.failOn);
   return worst === "failed" ? EXIT.error : EXIT[worst];
+}
+
+/** A failure here is only logged: the decision was made, and maybe paid for. */
+async function writePicture(file: string, jpeg: Uint8Array | undefined, { log }: Terminal): Promise<void> {
+  if (jpeg === undefined) return; // logged before
+  try {
+    const isPng = file.toLowerCase().endsWith(".png");
+    const bytes = isPng ? await (await loadSharp())(jpeg).png({ palette: true, effort: 4 }).toBuffer() : jpeg;
+    await writeFile(file, bytes, { mode: 0o600 }); // it shows a person
+  } catch (thrown) {
+    log("The picture could not be written.", thrown);
+  }
 }
 
 function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefined {

@@ -61,6 +61,14 @@ export function declare(command: Command, input: Input, form: (name: string) => 
     else command.argument(argument, description, toNumber);
     if (isRequired) return;
   }
+  if (name === "preview") {
+    command.option(
+      "--preview <file>",
+      "write the photos with the result drawn on them to this file (.jpg or .png)",
+      toPicture,
+    );
+    return;
+  }
   if (type === "boolean") {
     if (input.default === true) {
       command.option(`--no-${flag}`, `do not ${description}`);
@@ -78,6 +86,11 @@ export function declare(command: Command, input: Input, form: (name: string) => 
   if (type !== "string") option.argParser(toNumber);
   if (isInOrder(input)) option.hideHelp();
   command.addOption(option);
+}
+
+function toPicture(path: string): string {
+  if (!/\.(jpe?g|png)$/i.test(path)) throw new InvalidArgumentError("It must end in .jpg or .png.");
+  return path;
 }
 
 export function toNumber(text: string): number {
@@ -105,6 +118,9 @@ const FLAGS: readonly (readonly [Setting, string])[] = (Object.keys(SETTINGS) as
   .filter((name) => !SECRET_SETTINGS.includes(name) && name !== "NO_PROXY")
   .map((name) => [name, kebab(name.toLowerCase().replace(/^biometrics_/, ""))]);
 
+/** Their flags take no value. */
+const SWITCHES: readonly Setting[] = ["BIOMETRICS_STRIP_METADATA"];
+
 /** A path on the command line may be anywhere, so for a check the allowed folders would be a flag without effect. */
 export const isReadingAnywhere = (name: Setting) => name !== "BIOMETRICS_IMAGE_DIRS";
 
@@ -112,7 +128,8 @@ export function withSettings(command: Command, applies: (name: Setting) => boole
   for (const [name, flag] of FLAGS.filter(([setting]) => applies(setting))) {
     if (command.options.some(({ long }) => long === `--${flag}`)) continue; // the tool has an argument of that name
     const isList = name === "BIOMETRICS_IMAGE_DIRS";
-    const option = new Option(`--${flag} ${isList ? "[folder...]" : "<value>"}`, SETTINGS[name]);
+    const value = isList ? " [folder...]" : SWITCHES.includes(name) ? "" : " <value>";
+    const option = new Option(`--${flag}${value}`, SETTINGS[name]);
     command.addOption(option.helpGroup("Settings (also environment variables):"));
   }
   const names = (Object.keys(SETTINGS) as Setting[]).filter(applies).join(", ");
@@ -125,6 +142,7 @@ export function settingsOf(command: Command): Record<string, string> {
   const flags: Record<string, string> = {};
   for (const [name, flag] of FLAGS) {
     const value = options[camel(flag)];
+    if (value === true && SWITCHES.includes(name)) flags[name] = "true";
     // A desktop host whose user chose no folder passes the flag without a value, which counts as no flag.
     if (value !== undefined && value !== true && typeof value !== "number")
       flags[name] = typeof value === "string" ? value : value.join(delimiter);

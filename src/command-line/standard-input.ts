@@ -1,7 +1,8 @@
 import { addAbortSignal, type Readable } from "node:stream";
 import type { App } from "../app.ts";
 import { CheckError } from "../errors.ts";
-import { type Image, type ImageLimits, toImage } from "../image.ts";
+import { bytesToRead } from "../file.ts";
+import { type Image, type ImageLimits, nextIfTooLarge, toImage } from "../image.ts";
 
 export type StandardInput = Readable & { readonly isTTY?: boolean };
 
@@ -19,19 +20,20 @@ export function fromInputToo(
   };
 }
 
+const PIPE = "Pipe an image into the command or pass its path: biometrics-mcp check-liveness - < selfie.jpg";
+
 /** Checked like a file. Reading stops at the first byte beyond the limit. */
 async function readImage(input: StandardInput, limits: ImageLimits, signal: AbortSignal): Promise<Image> {
-  const options = {
-    next: "Pipe an image into the command or pass its path: biometrics-mcp check-liveness - < selfie.jpg",
-  };
-  const rejected = (why: string) => new CheckError("image_rejected", why, options);
+  const rejected = (why: string, next = PIPE) => new CheckError("image_rejected", why, { next });
+  const maxBytes = bytesToRead(limits);
   if (input.isTTY === true) throw rejected("Standard input is a terminal, not an image.");
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of addAbortSignal(signal, input) as AsyncIterable<Uint8Array>) {
     bytes += chunk.length;
-    if (bytes > limits.maxBytes) {
-      throw rejected(`The image on standard input is too large; the limit is ${limits.maxBytes / 2 ** 20} MB.`);
+    if (bytes > maxBytes) {
+      const why = `The image on standard input is too large; the limit is ${maxBytes / 2 ** 20} MB.`;
+      throw rejected(why, nextIfTooLarge(limits));
     }
     chunks.push(chunk);
   }

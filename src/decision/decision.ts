@@ -1,4 +1,5 @@
 import * as z from "zod";
+import type { Image } from "../image.ts";
 import { PROVIDERS, type ProviderName, type Report } from "../providers/provider.ts";
 import { about, OUTCOMES, type Outcome, type Warning, worst } from "../warnings.ts";
 
@@ -20,6 +21,8 @@ const imageSchema = z.object({
   bytes: z.int(),
   width: z.int(),
   height: z.int(),
+  /** What was done to the file first. */
+  prepared: z.string().optional(),
 });
 /** An image as the result describes it: named after its argument, never after the user's file. */
 export type ImageFacts = z.infer<typeof imageSchema>;
@@ -117,7 +120,12 @@ export function decide(subject: Subject, report: Report): Decision {
     outcome,
     score: report.score,
     threshold: report.threshold,
-    summary: [summarise(subject, outcome, report), ...reasons, ...(isByEye ? byEye(report) : [])].join(" "),
+    summary: [
+      summarise(subject, outcome, report),
+      ...reasons,
+      ...(isByEye ? byEye(report) : []),
+      ...preparedImages(subject),
+    ].join(" "),
     warnings,
     next_steps: unique([
       ...(isByEye ? [reviewStep(subject, report)] : []),
@@ -128,6 +136,19 @@ export function decide(subject: Subject, report: Report): Decision {
     detected_faces: facesOf(report),
     raw: report.raw,
   };
+}
+
+/** What was judged is not the file itself. */
+export function preparedImages({ images }: Pick<Subject, "images">): string[] {
+  return images.flatMap(({ name, prepared }) =>
+    prepared === undefined ? [] : [`The ${name.replaceAll("_", " ")} was ${prepared}.`],
+  );
+}
+
+/** A liveness report on an image of which something else was judged than what the camera wrote. */
+export function onReencoded(report: Report, { prepared }: Pick<Image, "prepared">): Report {
+  if (prepared?.isReencoded !== true) return report;
+  return { ...report, warnings: [...report.warnings, { tag: "REENCODED_IMAGE", effect: "approved" }] };
 }
 
 export function facesOf({ faces }: Report): Decision["detected_faces"] {
@@ -151,7 +172,11 @@ export function sumUp(subject: Subject, made: readonly Decision[], planned: numb
     outcome,
     score: null,
     threshold: null,
-    summary: `${CHECK_TITLE[subject.check]} by ${PROVIDER_TITLE[subject.provider]}: ${VERDICT[outcome]}. ${steps.map(({ summary }) => summary).join(" ")}${rest}`,
+    summary: `${CHECK_TITLE[subject.check]} by ${PROVIDER_TITLE[subject.provider]}: ${VERDICT[outcome]}. ${steps.map(({ summary }) => summary).join(" ")}${rest}${preparedImages(
+      subject,
+    )
+      .map((it) => ` ${it}`)
+      .join("")}`,
     warnings: warnings.filter(({ tag, meaning }) => {
       const key = `${tag} ${meaning}`;
       return !seen.has(key) && seen.add(key);
@@ -295,10 +320,11 @@ export function nextSteps(
   report: Pick<Decision, "reference">,
 ): string[] {
   const advice = unique(warnings.map((warning) => warning.advice).filter((it) => it !== NO_RETAKE));
-  if (advice.length > 0 || outcome === "approved") return advice;
+  const isExplained = warnings.some((warning) => warning.effect !== "approved" && warning.advice !== NO_RETAKE);
+  if (isExplained || outcome === "approved") return advice;
   return outcome === "review"
-    ? [reviewStep(subject, report), NOT_APPROVED]
-    : [`${NOT_APPROVED} A person decides what follows.`];
+    ? [reviewStep(subject, report), NOT_APPROVED, ...advice]
+    : [`${NOT_APPROVED} A person decides what follows.`, ...advice];
 }
 
 const unique = (sentences: readonly string[]) => [...new Set(sentences)];

@@ -10,6 +10,7 @@ import {
   facesOf,
   nextSteps,
   PROVIDER_TITLE,
+  preparedImages,
   type Subject,
   show,
   showBeside,
@@ -62,12 +63,15 @@ export function decideSearch(subject: Subject, report: SearchReport, vendorData:
     outcome,
     score: report.matches[0]?.similarity ?? null,
     threshold: report.threshold,
-    summary: summariseSearch(subject.provider, outcome, report, {
-      blocked,
-      duplicates: duplicates.length,
-      own: own.length,
-      cleared: cleared.length,
-    }),
+    summary: [
+      summariseSearch(subject.provider, outcome, report, {
+        blocked,
+        duplicates: duplicates.length,
+        own: own.length,
+        cleared: cleared.length,
+      }),
+      ...preparedImages(subject),
+    ].join(" "),
     warnings,
     next_steps: [
       ...(report.isEmpty === true ? [NOTHING_COMPARED] : []),

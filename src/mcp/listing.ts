@@ -34,6 +34,9 @@ function outputOf({ output }: Tool): Json {
       override: ({ jsonSchema, path }) => {
         for (const key of UNSEEN_IN_RESULTS) delete jsonSchema[key];
         if (path.length > 0) delete jsonSchema.properties;
+        // Of an array of objects nothing would be left to say.
+        const { items } = jsonSchema;
+        if (typeof items === "object" && !Array.isArray(items) && items.type === "object") delete jsonSchema.items;
         if (path.at(-1) !== "outcome") delete jsonSchema.enum;
         for (const field of PLAIN_FIELDS) delete jsonSchema.properties?.[field];
         const types = jsonSchema.anyOf?.map((option) => (typeof option === "object" ? option.type : undefined));

@@ -8,6 +8,7 @@ import {
   type StandardSchemaWithJSON,
 } from "@modelcontextprotocol/server";
 import { CheckError, type FailureCode } from "../errors.ts";
+import { bytesToRead } from "../file.ts";
 import type { Log } from "../log.ts";
 import { type Once, once } from "../once.ts";
 import type { Deps } from "../toolkit/context.ts";
@@ -104,10 +105,17 @@ async function answer(
   const { signal } = context.mcpReq;
   try {
     const { TOOLS, toTexts } = await code.get();
+    const pictures: CallToolResult["content"] = [];
     const succeed = (result: Readonly<Record<string, unknown>>): CallToolResult => ({
-      content: toTexts(result).map((text) => ({ type: "text", text })),
+      content: [...toTexts(result).map((text) => ({ type: "text" as const, text })), ...pictures],
       structuredContent: { ...result },
     });
+    const onPicture = (jpeg: Uint8Array | undefined) =>
+      pictures.push(
+        jpeg === undefined
+          ? { type: "text", text: "The picture could not be drawn." }
+          : { type: "image", data: Buffer.from(jpeg).toString("base64"), mimeType: "image/jpeg" },
+      );
     const answered = links.resumed(context);
     if (answered !== undefined) return succeed(answered);
     const tool = TOOLS.find((it) => it.name === name);
@@ -118,6 +126,7 @@ async function answer(
           ...bounded(deps, load),
           signal,
           onStage: progressOf(context, tool.checks),
+          onPicture,
           onFailure: log,
         }),
       { signal, delivery: transport.deliveryOf(context.http?.req) },
@@ -145,7 +154,7 @@ async function answer(
 function bounded(deps: Deps, load: Load): Deps {
   return {
     ...deps,
-    loadImage: (path, limits) => load(limits.maxBytes, () => deps.loadImage(path, limits)),
+    loadImage: (path, limits) => load(bytesToRead(limits), () => deps.loadImage(path, limits)),
     loadFile: (path, limits) => load(limits.maxBytes, () => deps.loadFile(path, limits)),
   };
 }

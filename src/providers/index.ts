@@ -75,14 +75,17 @@ function openings<T extends { close(): Promise<void> }>() {
   };
 }
 
-async function openDidit({ didit: { baseUrl, saveRequests }, timeoutMs, proxy }: Config, apiKey: string | undefined) {
+async function openDidit(
+  { didit: { baseUrl, saveRequests }, stripMetadata, timeoutMs, proxy }: Config,
+  apiKey: string | undefined,
+) {
   if (apiKey === undefined) {
     throw new CheckError("unauthorized", "The provider is Didit, but there is no API key.", {
       next: "Open an account with register_account; or set DIDIT_API_KEY or BIOMETRICS_PROVIDER=auto, then restart the server.",
     });
   }
   const { didit } = await import("./didit/provider.ts");
-  return didit({ apiKey, baseUrl, timeoutMs, saveRequests, proxy });
+  return didit({ apiKey, baseUrl, timeoutMs, saveRequests, stripMetadata, proxy });
 }
 
 async function openAccount(
@@ -94,14 +97,14 @@ async function openAccount(
   return diditAccount({ authBaseUrl, apiBaseUrl: baseUrl, apiKey, credentials, timeoutMs, proxy });
 }
 
-async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, timeoutMs, proxy }: Config) {
+async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, stripMetadata, timeoutMs, proxy }: Config) {
   if (apiId === undefined || apiSecret === undefined) {
     throw new CheckError("unauthorized", "There are no Linkface credentials.", {
       next: "Set LINKFACE_API_ID and LINKFACE_API_SECRET, then restart the server. Without them, check_liveness and match_faces work on photos.",
     });
   }
   const { linkface } = await import("./linkface/provider.ts");
-  return linkface({ apiId, apiSecret, baseUrl, timeoutMs, proxy });
+  return linkface({ apiId, apiSecret, baseUrl, timeoutMs, stripMetadata, proxy });
 }
 
 async function openOnDevice(config: Config) {

@@ -47,6 +47,8 @@ export interface ToolContext extends Deps {
   readonly signal: AbortSignal;
   /** Receives the current stage, for a progress bar. */
   readonly onStage: (message: string) => void;
+  /** Receives the picture of a decision, a JPEG, where the call asked for one; undefined: it could not be drawn. */
+  readonly onPicture?: (jpeg: Uint8Array | undefined) => void;
   /** Logs a failure that does not fail the call. */
   readonly onFailure?: (what: string, detail: unknown) => void;
 }

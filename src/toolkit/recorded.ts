@@ -42,20 +42,22 @@ export async function recorded<T>(
   if (audit === undefined) return run(context);
   await audit.test();
   const sha256: Record<string, string> = {};
-  const hashed = <F>(path: string, file: F, bytes: Uint8Array): F => {
-    const hash = createHash("sha256").update(bytes).digest("hex");
+  const keep = (path: string, hash: string) => {
     for (const name of argumentsFor(args, path)) sha256[name] = hash;
-    return file;
   };
+  const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
   const result = await run({
     ...context,
     async loadImage(path, limits) {
       const image = await context.loadImage(path, limits);
-      return hashed(path, image, image.bytes);
+      // Of the file as its owner has it, also where something else was judged.
+      keep(path, image.prepared?.sha256 ?? hashOf(image.bytes));
+      return image;
     },
     async loadFile(path, limits) {
       const bytes = await context.loadFile(path, limits);
-      return hashed(path, bytes, bytes);
+      keep(path, hashOf(bytes));
+      return bytes;
     },
   });
   const { vendor_data = null } = args;

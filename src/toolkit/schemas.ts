@@ -14,13 +14,13 @@ export const line = (maxChars: number) =>
     .refine((text) => text.trim() !== "" && !/\p{C}/u.test(text), { error: "must be one line of visible text" });
 
 /** Arguments shared by several checks. */
-export const rotate = z.boolean().optional().describe("try all four rotations");
-export const save = z.boolean().optional().describe("let the provider keep images");
+export const rotate = z.boolean().optional().describe("try all rotations");
+export const convert = z.boolean().optional().describe("accept HEIC and large files");
+export const preview = z.boolean().optional().describe("return the marked photos");
+export const save = z.boolean().optional().describe("provider may keep images");
 export const vendorData = line(256).optional().describe("your id for the person");
 /** For the checks that search. */
-export const searchVendorData = vendorData.describe(
-  "your id for the person; records with this id are not counted as duplicates",
-);
+export const searchVendorData = vendorData.describe("your id for the person; records with it are not duplicates");
 
 interface CheckArguments {
   readonly rotate?: boolean | undefined;

@@ -1,8 +1,9 @@
 import * as z from "zod";
+import { preparedImages } from "../decision/decision.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { imagePath, line, vendorData } from "../toolkit/schemas.ts";
+import { convert, imagePath, line, vendorData } from "../toolkit/schemas.ts";
 import { quoted } from "../untrusted.ts";
 
 export const enrollFace = defineTool({
@@ -12,10 +13,11 @@ export const enrollFace = defineTool({
     "Adds the face in a photo to this machine's gallery; with Didit, blocklisted: true adds it to the face blocklist. " +
     "Enroll only people who agreed or whom you may block.",
   input: {
-    image_path: imagePath.describe("path of a photo with one clear face"),
+    image_path: imagePath.describe("a photo with one clear face"),
     label: line(100).describe("name to show when it is found"),
     vendor_data: vendorData,
     blocklisted: z.boolean().optional().describe("decline this face from now on"),
+    convert,
   },
   output: z.object({
     provider: z.string(),
@@ -27,9 +29,9 @@ export const enrollFace = defineTool({
     summary: z.string(),
   }),
   hints: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: true },
-  async run({ image_path, label, vendor_data = null, blocklisted = false }, context) {
+  async run({ image_path, label, vendor_data = null, blocklisted = false, convert }, context) {
     const provider = await need(context, "enrollFace");
-    const { images } = await readImages(context, provider.images, { image: image_path });
+    const { images, facts } = await readImages(context, provider.images, { image: image_path }, { convert });
     const { id, enrolledAt, note } = await provider.enrollFace(
       images.image,
       { label, vendorData: vendor_data, blocklisted },
@@ -42,7 +44,11 @@ export const enrollFace = defineTool({
       vendor_data,
       blocklisted,
       enrolled_at: enrolledAt,
-      summary: `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it.${note === undefined ? "" : ` ${note}`}`,
+      summary: [
+        `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it.`,
+        ...(note === undefined ? [] : [note]),
+        ...preparedImages({ images: facts }),
+      ].join(" "),
     };
   },
 });

@@ -15,10 +15,10 @@ export const registerAccount = defineTool({
   title: "Open a Didit account",
   description:
     "Opens a Didit account; Didit emails a code for verify_email. " +
-    "Repeated for an address, sends another code or, if the account is in use, fetches its API key.",
+    "Repeated, it sends another code or, if the account is in use, fetches its API key.",
   input: {
     email: EmailAddress.describe("the account owner's address: ask, never invent it"),
-    password: z.string().min(1).max(128).optional().describe("omit to have a strong one generated and kept"),
+    password: z.string().min(1).max(128).optional().describe("omit to have one generated and kept"),
   },
   output: z.object({
     provider: z.literal("didit"),

@@ -7,8 +7,7 @@ import { line } from "../toolkit/schemas.ts";
 export const removeFace = defineTool({
   name: "remove_face",
   title: "Remove a face",
-  description:
-    "Permanently erases a face from the gallery; with Didit, takes it off the face blocklist. list_faces has the ids.",
+  description: "Erases a face from the gallery; with Didit, takes it off the face blocklist. list_faces has the ids.",
   input: { face_id: line(100).describe("id that enroll_face returned") },
   output: z.object({
     provider: z.string(),

@@ -4,7 +4,8 @@ import { SEARCH_TYPES } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, imagePath, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
+import { showPreview } from "../toolkit/preview.ts";
+import { checkOptions, convert, imagePath, preview, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
 
 export const searchFace = defineTool({
   name: "search_face",
@@ -13,10 +14,12 @@ export const searchFace = defineTool({
     "Finds duplicates and blocklisted faces among those the provider knows (1:N). " +
     "'approved' means none was found; a match is a lead, not proof of identity.",
   input: {
-    image_path: imagePath.describe("path of the photo"),
+    image_path: imagePath.describe("the photo"),
     search_type: z.enum(SEARCH_TYPES).optional().describe("the second lists blocklisted faces first"),
     rotate,
     all_faces: z.boolean().optional().describe("on-device: search up to 10 faces"),
+    convert,
+    preview,
     save,
     vendor_data: searchVendorData,
   },
@@ -29,12 +32,15 @@ export const searchFace = defineTool({
   },
   async run({ image_path, ...args }, context) {
     const provider = await need(context, "searchFace");
-    const { images, facts } = await readImages(context, provider.images, { image: image_path });
+    const { images, facts } = await readImages(context, provider.images, { image: image_path }, args);
     const report = await provider.searchFace(images.image, {
       ...checkOptions(args, context),
       searchType: args.search_type,
       allFaces: args.all_faces,
     });
-    return decideSearch({ check: "face_search", provider: provider.name, images: facts }, report, args.vendor_data);
+    const subject = { check: "face_search", provider: provider.name, images: facts } as const;
+    const decision = decideSearch(subject, report, args.vendor_data);
+    await showPreview(args, context, [images.image], decision);
+    return decision;
   },
 });

@@ -5,8 +5,7 @@ import { defineTool } from "../toolkit/define.ts";
 export const topUp = defineTool({
   name: "top_up",
   title: "Top up the Didit account",
-  description:
-    "Makes a link where a person can pay for credits. Charges nothing itself; get_balance shows the payment.",
+  description: "Makes a link to pay for credits. Charges nothing itself; get_balance shows the payment.",
   input: {
     amount_in_dollars: z
       .number()

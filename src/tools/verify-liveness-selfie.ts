@@ -33,8 +33,8 @@ export const verifyLivenessSelfie = defineTool({
   name: "verify_liveness_selfie",
   title: "Verify liveness data",
   description:
-    "Asks Linkface whether liveness data from its mobile SDK comes from a live person, and from the person in the selfie. " +
-    "Pass each in exactly one of three ways.",
+    "Asks Linkface whether liveness data from its mobile SDK comes from a live person, the one in the selfie. " +
+    "Pass each in one of three ways.",
   input: {
     selfie_path: path.optional().describe("path: JPEG, PNG, BMP, GIF or TIFF, sides of 9 to 4000 pixels"),
     selfie_url: url.optional().describe("URL that Linkface can open"),

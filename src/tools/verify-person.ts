@@ -1,12 +1,22 @@
 import * as z from "zod";
-import { CHECKS, Decision, decide, fraudFirst, sumUp, type Thresholds } from "../decision/decision.ts";
+import { CHECKS, Decision, decide, fraudFirst, onReencoded, sumUp, type Thresholds } from "../decision/decision.ts";
 import { decideSearch } from "../decision/search.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
 import { DEFAULT_THRESHOLDS, SIMILARITY } from "../providers/provider.ts";
 import { need } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, imagePath, percent, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
+import { showPreview } from "../toolkit/preview.ts";
+import {
+  checkOptions,
+  convert,
+  imagePath,
+  percent,
+  preview,
+  rotate,
+  save,
+  searchVendorData,
+} from "../toolkit/schemas.ts";
 import { OUTCOMES } from "../warnings.ts";
 
 /**
@@ -33,14 +43,16 @@ export const verifyPerson = defineTool({
     "Onboards a person: selfie liveness, search for duplicates and blocklisted faces, match with a reference photo. " +
     "The worst step decides; stops at the first decline.",
   input: {
-    selfie_path: imagePath.describe("path of the selfie"),
-    reference_image_path: imagePath.optional().describe("path of a trusted photo; omit to skip the match"),
+    selfie_path: imagePath.describe("the selfie"),
+    reference_image_path: imagePath.optional().describe("a trusted photo; omit to skip the match"),
     search: z.boolean().default(true).describe("search for duplicates"),
     liveness_threshold: percent.optional().describe(`default ${DEFAULT_THRESHOLDS.liveness}`),
     match_threshold: percent
       .optional()
       .describe(`default ${DEFAULT_THRESHOLDS.match}, review up to ${SIMILARITY.possible}`),
     rotate,
+    convert,
+    preview,
     save,
     vendor_data: searchVendorData,
   },
@@ -60,11 +72,11 @@ export const verifyPerson = defineTool({
     ]);
     const { name, images: limits } = liveness;
     // Each file is read once: every step sees the same bytes, and a provider can reuse its results.
-    const selfie = await readImages(context, limits, { selfie: selfie_path });
+    const selfie = await readImages(context, limits, { selfie: selfie_path }, args);
     const reference =
       reference_image_path === undefined
         ? undefined
-        : await readImages(context, limits, { reference_image: reference_image_path });
+        : await readImages(context, limits, { reference_image: reference_image_path }, args);
     // The reference photo can be decoded while the networks are busy with the selfie.
     if (reference !== undefined) {
       const { reference_image } = reference.images;
@@ -94,7 +106,10 @@ export const verifyPerson = defineTool({
             ...(search && name !== "on-device" ? { save: false } : {}),
           };
           const report = await liveness.checkLiveness(selfie.images.selfie, options);
-          return decide({ check: "liveness", provider: name, images: [], thresholds: thresholds.liveness }, report);
+          return decide(
+            { check: "liveness", provider: name, images: [], thresholds: thresholds.liveness },
+            onReencoded(report, selfie.images.selfie),
+          );
         },
       },
     ];
@@ -146,6 +161,8 @@ export const verifyPerson = defineTool({
       }
     }
     const sum = sumUp({ check: "verify_person", provider: name, images }, done, steps.length);
+    const shown = [selfie.images.selfie, ...(reference === undefined ? [] : [reference.images.reference_image])];
+    await showPreview(args, context, shown, sum);
     const missing = failures.size === 0 ? [] : steps.slice(done.length);
     return {
       ...sum,

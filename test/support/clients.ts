@@ -13,7 +13,8 @@ import * as z from "zod";
 export const MAIN = resolve(import.meta.dirname, "../../dist/main.js");
 
 const toolResult = z.object({
-  content: z.array(z.object({ type: z.string(), text: z.string() })),
+  /** A picture has no text. */
+  content: z.array(z.looseObject({ type: z.string(), text: z.string().default("") })),
   structuredContent: z.record(z.string(), z.unknown()).optional(),
   isError: z.boolean().optional(),
   _meta: z.record(z.string(), z.unknown()).optional(),

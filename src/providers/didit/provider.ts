@@ -31,13 +31,22 @@ export interface DiditOptions {
   readonly timeoutMs?: number | undefined;
   /** Whether Didit may keep images and results when a call does not say. Left out: Didit's own default, which is yes. */
   readonly saveRequests?: boolean | undefined;
+  /** Whether images are sent without metadata. Default false. */
+  readonly stripMetadata?: boolean | undefined;
   readonly proxy?: ProxySettings | undefined;
 }
 
 type Didit = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace" | "enrollFace" | "listFaces" | "removeFace">;
 
 /** The standalone checks of Didit's cloud. Each answer is billed. */
-export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, proxy }: DiditOptions): Didit {
+export function didit({
+  apiKey,
+  baseUrl = BASE_URL,
+  timeoutMs,
+  saveRequests,
+  stripMetadata,
+  proxy,
+}: DiditOptions): Didit {
   const http = httpClient({
     provider: "Didit",
     baseUrl,
@@ -80,7 +89,7 @@ export function didit({ apiKey, baseUrl = BASE_URL, timeoutMs, saveRequests, pro
 
   return {
     name: "didit",
-    images: { maxBytes: 5 * 2 ** 20, mimes: ["image/jpeg", "image/png", "image/webp", "image/tiff"] },
+    images: { maxBytes: 5 * 2 ** 20, mimes: ["image/jpeg", "image/png", "image/webp", "image/tiff"], stripMetadata },
 
     async checkLiveness(image: Image, options: CheckOptions) {
       const fields = { face_liveness_score_decline_threshold: options.declineThreshold };

@@ -17,11 +17,20 @@ export interface LinkfaceOptions {
   readonly baseUrl?: string | undefined;
   /** For one call with its repeats, in milliseconds. Default 60,000. */
   readonly timeoutMs?: number | undefined;
+  /** Whether images are sent without metadata. Default false. */
+  readonly stripMetadata?: boolean | undefined;
   readonly proxy?: ProxySettings | undefined;
 }
 
 /** Linkface's comparison of liveness data with a selfie. */
-export function linkface({ apiId, apiSecret, baseUrl = BASE_URL, timeoutMs, proxy }: LinkfaceOptions): LivenessSelfie {
+export function linkface({
+  apiId,
+  apiSecret,
+  baseUrl = BASE_URL,
+  timeoutMs,
+  stripMetadata,
+  proxy,
+}: LinkfaceOptions): LivenessSelfie {
   const http = httpClient({
     provider: "Linkface",
     baseUrl,
@@ -38,6 +47,7 @@ export function linkface({ apiId, apiSecret, baseUrl = BASE_URL, timeoutMs, prox
       mimes: ["image/jpeg", "image/png", "image/bmp", "image/gif", "image/tiff"],
       minSide: 9, // "more than 8 pixels"
       maxSide: 4000,
+      stripMetadata,
     },
     maxLivenessDataBytes: MAX_LIVENESS_DATA_BYTES,
 

@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { CheckError } from "../../errors.ts";
 import type { Image } from "../../image.ts";
 import { once } from "../../once.ts";
+import { MAX_PIXELS } from "../../sharp.ts";
 import { about } from "../../warnings.ts";
 import {
   type CallOptions,
@@ -20,7 +21,6 @@ import { type EngineOptions, startEngine } from "./engine.ts";
 import { toStored } from "./gallery/embedding.ts";
 import type { Gallery } from "./gallery/gallery.ts";
 import { embeddingModelOf, networksOf, readingNetworks } from "./models.ts";
-import { MAX_PIXELS } from "./pipeline/decode.ts";
 import { hasSeveralFaces } from "./pipeline/detect.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
 import type { MeasuredFace, Reading } from "./pipeline/read.ts";

@@ -1,10 +1,9 @@
 import { CheckError, undecodable } from "../../../errors.ts";
+import { loadSharp, MAX_PIXELS } from "../../../sharp.ts";
 import type { Raster } from "./raster.ts";
 
 /** Faces are searched for and measured in pictures of at most this many pixels a side; larger ones gain nothing. */
 const MAX_SIDE = 1600;
-/** What a hostile file may unfold to in memory: the product of its sides. */
-export const MAX_PIXELS = 100e6;
 /** sharp decodes more than we accept, drawings and documents among it. */
 const FORMATS: readonly string[] = ["jpeg", "png", "webp", "tiff"];
 
@@ -53,20 +52,6 @@ export async function thumbnail(bytes: Uint8Array, maxSide: number): Promise<Uin
     .catch((thrown: unknown) => {
       throw undecodable(thrown);
     });
-}
-
-/** The only place that knows sharp: its native addon, or its WebAssembly build where no addon may be loaded. */
-async function loadSharp() {
-  const { default: sharp } = await import("sharp").catch((cause: unknown) => {
-    throw new CheckError("setup", "The image decoder (sharp) cannot be loaded on this machine.", {
-      cause,
-      next: "Reinstall biometrics-mcp on this platform; where native addons are not allowed, add @img/sharp-wasm32.",
-    });
-  });
-  // One image after the other, each decoded once: a cache keeps nothing useful, and more threads wait for inference.
-  sharp.cache(false);
-  sharp.concurrency(1);
-  return sharp;
 }
 
 function toRgb(data: Uint8Array, channels: number): Uint8Array {

@@ -1,0 +1,62 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { CheckError, type FailureCode } from "./errors.ts";
+
+export interface Job {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** By content. */
+  readonly mime: string;
+  readonly limits: {
+    readonly maxBytes: number;
+    readonly maxSide: number | undefined;
+    readonly maxPixels: number | undefined;
+  };
+}
+
+export interface Converted {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** In pixels, of the picture as displayed, before it was made to fit. */
+  readonly width: number;
+  readonly height: number;
+}
+
+export type Answer =
+  | { readonly converted: Converted }
+  | { readonly failure: { code: FailureCode; message: string; next: string; cause?: string } };
+
+/** 48 million pixels take about 15 s on a slow machine. */
+const MAX_MS = 60_000;
+
+/**
+ * A JPEG of an image, upright, without metadata, within the limits.
+ *
+ * @throws CheckError `image_rejected` where it cannot be decoded, `cancelled`.
+ */
+export async function convert(job: Job, signal?: AbortSignal): Promise<Converted> {
+  const late = AbortSignal.timeout(MAX_MS);
+  const ended = AbortSignal.any([late, ...(signal === undefined ? [] : [signal])]);
+  // Standard output belongs to the protocol: what a decoder writes there goes nowhere.
+  const worker = new Worker(new URL("./converter.js", import.meta.url), {
+    workerData: job,
+    name: "image converter",
+    stdout: true,
+  });
+  try {
+    const [answer] = (await Promise.race([
+      once(worker, "message", { signal: ended }),
+      once(worker, "exit", { signal: ended }).then(([code]) => Promise.reject(new Error(`exit code ${code}`))),
+    ])) as [Answer];
+    if ("converted" in answer) return answer.converted;
+    const { code, message, ...options } = answer.failure;
+    throw new CheckError(code, message, options);
+  } catch (thrown) {
+    if (thrown instanceof CheckError) throw thrown;
+    if (late.aborted && signal?.aborted !== true) {
+      throw new CheckError("image_rejected", "The image takes too long to convert.", { cause: thrown });
+    }
+    if (signal?.aborted === true) throw new CheckError("cancelled", "The call was cancelled.", { cause: thrown });
+    throw new CheckError("image_rejected", "The image cannot be converted.", { cause: thrown });
+  } finally {
+    void worker.terminate();
+  }
+}

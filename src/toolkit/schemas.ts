@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { GALLERY_NAME, GALLERY_NAME_RULE } from "../config.ts";
 import { ownThreshold, type Thresholds } from "../decision/decision.ts";
 import type { CheckOptions } from "../providers/provider.ts";
 import type { ToolContext } from "./context.ts";
@@ -17,10 +18,13 @@ export const line = (maxChars: number) =>
 export const rotate = z.boolean().optional().describe("try all four rotations");
 export const save = z.boolean().optional().describe("let the provider keep images");
 export const vendorData = line(256).optional().describe("your id for the person");
+export const gallery = z
+  .string()
+  .regex(GALLERY_NAME, { error: `must be ${GALLERY_NAME_RULE}` })
+  .optional()
+  .describe("gallery name");
 /** For the checks that search. */
-export const searchVendorData = vendorData.describe(
-  "your id for the person; records with this id are not counted as duplicates",
-);
+export const searchVendorData = vendorData.describe("your id for the person; their own records are not duplicates");
 
 interface CheckArguments {
   readonly rotate?: boolean | undefined;

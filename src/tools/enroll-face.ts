@@ -1,8 +1,8 @@
 import * as z from "zod";
-import { need } from "../toolkit/capability.ts";
+import { needGallery } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { imagePath, line, vendorData } from "../toolkit/schemas.ts";
+import { gallery, imagePath, line, vendorData } from "../toolkit/schemas.ts";
 import { quoted } from "../untrusted.ts";
 
 export const enrollFace = defineTool({
@@ -16,6 +16,7 @@ export const enrollFace = defineTool({
     label: line(100).describe("name to show when it is found"),
     vendor_data: vendorData,
     blocklisted: z.boolean().optional().describe("decline this face from now on"),
+    gallery: gallery.describe("gallery name; made if new"),
   },
   output: z.object({
     provider: z.string(),
@@ -27,13 +28,13 @@ export const enrollFace = defineTool({
     summary: z.string(),
   }),
   hints: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: true },
-  async run({ image_path, label, vendor_data = null, blocklisted = false }, context) {
-    const provider = await need(context, "enrollFace");
+  async run({ image_path, label, vendor_data = null, blocklisted = false, gallery }, context) {
+    const provider = await needGallery(context, "enrollFace", gallery);
     const { images } = await readImages(context, provider.images, { image: image_path });
     const { id, enrolledAt, note } = await provider.enrollFace(
       images.image,
       { label, vendorData: vendor_data, blocklisted },
-      { signal: context.signal, onStage: context.onStage },
+      { signal: context.signal, onStage: context.onStage, gallery },
     );
     return {
       provider: provider.name,
@@ -42,7 +43,7 @@ export const enrollFace = defineTool({
       vendor_data,
       blocklisted,
       enrolled_at: enrolledAt,
-      summary: `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it.${note === undefined ? "" : ` ${note}`}`,
+      summary: `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""}${gallery === undefined ? "" : ` in the gallery ${gallery}`} as ${id}. remove_face erases it.${note === undefined ? "" : ` ${note}`}`,
     };
   },
 });

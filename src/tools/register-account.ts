@@ -18,7 +18,7 @@ export const registerAccount = defineTool({
     "Repeated for an address, sends another code or, if the account is in use, fetches its API key.",
   input: {
     email: EmailAddress.describe("the account owner's address: ask, never invent it"),
-    password: z.string().min(1).max(128).optional().describe("omit to have a strong one generated and kept"),
+    password: z.string().min(1).max(128).optional().describe("omit to generate and keep a strong one"),
   },
   output: z.object({
     provider: z.literal("didit"),

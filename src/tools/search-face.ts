@@ -1,10 +1,10 @@
 import * as z from "zod";
 import { decideSearch, SearchDecision } from "../decision/search.ts";
 import { SEARCH_TYPES } from "../providers/provider.ts";
-import { need } from "../toolkit/capability.ts";
+import { needGallery } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, imagePath, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
+import { checkOptions, gallery, imagePath, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
 
 export const searchFace = defineTool({
   name: "search_face",
@@ -18,6 +18,7 @@ export const searchFace = defineTool({
     rotate,
     all_faces: z.boolean().optional().describe("on-device: search up to 10 faces"),
     save,
+    gallery,
     vendor_data: searchVendorData,
   },
   output: SearchDecision,
@@ -28,12 +29,13 @@ export const searchFace = defineTool({
     openWorldHint: true,
   },
   async run({ image_path, ...args }, context) {
-    const provider = await need(context, "searchFace");
+    const provider = await needGallery(context, "searchFace", args.gallery);
     const { images, facts } = await readImages(context, provider.images, { image: image_path });
     const report = await provider.searchFace(images.image, {
       ...checkOptions(args, context),
       searchType: args.search_type,
       allFaces: args.all_faces,
+      gallery: args.gallery,
     });
     return decideSearch({ check: "face_search", provider: provider.name, images: facts }, report, args.vendor_data);
   },

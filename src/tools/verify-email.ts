@@ -7,8 +7,7 @@ import { quoted } from "../untrusted.ts";
 export const verifyEmail = defineTool({
   name: "verify_email",
   title: "Confirm the Didit account",
-  description:
-    "Confirms the address with the code that Didit emailed and saves the API key on this machine for later checks.",
+  description: "Confirms the address with the code that Didit emailed and saves the API key on this machine.",
   input: {
     email: EmailAddress.describe("address given to register_account"),
     code: z

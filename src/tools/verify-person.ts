@@ -3,10 +3,10 @@ import { CHECKS, Decision, decide, fraudFirst, sumUp, type Thresholds } from "..
 import { decideSearch } from "../decision/search.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
 import { DEFAULT_THRESHOLDS, SIMILARITY } from "../providers/provider.ts";
-import { need } from "../toolkit/capability.ts";
+import { need, needGallery } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { checkOptions, imagePath, percent, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
+import { checkOptions, gallery, imagePath, percent, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
 import { OUTCOMES } from "../warnings.ts";
 
 /**
@@ -42,6 +42,7 @@ export const verifyPerson = defineTool({
       .describe(`default ${DEFAULT_THRESHOLDS.match}, review up to ${SIMILARITY.possible}`),
     rotate,
     save,
+    gallery,
     vendor_data: searchVendorData,
   },
   output: Decision.extend({ steps: z.array(step) }),
@@ -55,7 +56,7 @@ export const verifyPerson = defineTool({
   async run({ selfie_path, reference_image_path, search, ...args }, context) {
     const [liveness, searching, matching] = await Promise.all([
       need(context, "checkLiveness"),
-      need(context, "searchFace"),
+      needGallery(context, "searchFace", args.gallery),
       need(context, "matchFaces"),
     ]);
     const { name, images: limits } = liveness;
@@ -104,7 +105,10 @@ export const verifyPerson = defineTool({
         noun: "search",
         alone: "search_face on the selfie",
         async run() {
-          const report = await searching.searchFace(selfie.images.selfie, optionsOf("search"));
+          const report = await searching.searchFace(selfie.images.selfie, {
+            ...optionsOf("search"),
+            gallery: args.gallery,
+          });
           return decideSearch({ check: "face_search", provider: name, images: [] }, report, args.vendor_data);
         },
       });

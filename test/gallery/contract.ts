@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
+import type { Galleries, Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import type { EnrolledFace } from "../../src/providers/provider.ts";
 import { FaceMaker, NEAREST } from "./faces.ts";
 
@@ -151,6 +151,63 @@ export function galleryContract(store: string, open: () => Promise<Gallery>): vo
       await gallery.close();
       await gallery.close();
       await expect(gallery.count()).rejects.toMatchObject({ name: "CheckError" });
+    });
+  });
+}
+
+/** What every place with galleries does alike. `open` gives an empty one that the test closes. */
+export function galleriesContract(store: string, open: () => Promise<Galleries>): void {
+  describe(`galleries with names: ${store}`, () => {
+    let galleries: Galleries;
+    beforeEach(async () => {
+      galleries = await open();
+      return () => galleries.close();
+    });
+    const someone = (label: string) => ({ label, vendorData: null, blocklisted: false });
+
+    test("are apart: nobody is found, listed or removed in another one", async () => {
+      const faces = new FaceMaker(1);
+      const ada = faces.face();
+      const [staff, guests] = await Promise.all(
+        ["staff", "guests-2026"].map((name) => galleries.open(name, { create: true })),
+      );
+      const { id } = (await staff?.enroll(ada, { ...someone("Ada"), blocklisted: true })) ?? { id: "" };
+      await guests?.enroll(faces.face(), someone("Bob"));
+      expect(await guests?.search(ada, NEAREST)).toEqual({ neighbours: [], total: 0 });
+      expect(await guests?.list({ limit: 9 })).toMatchObject({ faces: [{ label: "Bob" }], total: 1 });
+      expect(await guests?.remove(id)).toMatchObject({ removed: false });
+      expect(await staff?.search(ada, NEAREST)).toMatchObject({ neighbours: [{ label: "Ada" }], total: 1 });
+      expect(await Promise.all([staff?.count(), guests?.count()])).toEqual([1, 1]);
+      expect(await galleries.names()).toEqual(["guests-2026", "staff"]);
+    });
+
+    test("are not made by looking for one, and its name is not taken for an empty one", async () => {
+      const unknown = { name: "CheckError", code: "not_found" };
+      await expect(galleries.open("stuff", { create: false })).rejects.toMatchObject(unknown);
+      expect(await galleries.names()).toEqual([]);
+      await galleries.open("staff", { create: true });
+      await expect(galleries.open("stuff", { create: false })).rejects.toMatchObject({
+        ...unknown,
+        next: expect.stringContaining("staff"),
+      });
+      expect(await (await galleries.open("staff", { create: false })).count()).toBe(0);
+      expect(await galleries.names()).toEqual(["staff"]);
+    });
+
+    test("have the longest name, and one that is all hyphens and digits", async () => {
+      for (const name of ["a".repeat(40), "0--9", "seq"]) {
+        const gallery = await galleries.open(name, { create: true });
+        await gallery.enroll(new FaceMaker(1).face(), someone(name));
+        expect(await gallery.count()).toBe(1);
+      }
+      expect(await galleries.names()).toEqual(["0--9", "a".repeat(40), "seq"]);
+    });
+
+    test("made by many at once are one", async () => {
+      const same = await Promise.all(Array.from({ length: 5 }, () => galleries.open("staff", { create: true })));
+      const faces = new FaceMaker(1);
+      await Promise.all(same.map((gallery) => gallery.enroll(faces.face(), someone("x"))));
+      expect(await same[0]?.count()).toBe(5);
     });
   });
 }

@@ -48,6 +48,24 @@ beforeAll(async () => {
 const blocked = (setting: Setting) =>
   biometrics(setting, ["enroll-face", photos.womanA, "Banned", "--blocklisted", "--json"]);
 
+test("a gallery of its own for each name, by argument and by setting", async () => {
+  const setting = newSetting();
+  const enrol = [photos.womanA, "Ann", "--json"];
+  expect(await biometrics(setting, ["enroll-face", ...enrol, "--gallery", "staff"])).toMatchObject({ code: 0 });
+  const totalIn = async (args: readonly string[], env = {}) => {
+    const { out } = await biometrics(setting, ["list-faces", "--json", ...args], env);
+    return (JSON.parse(out) as { total: number }).total;
+  };
+  expect(await totalIn([])).toBe(0);
+  expect(await totalIn(["--gallery", "staff"])).toBe(1);
+  expect(await totalIn([], { BIOMETRICS_GALLERY: "staff" })).toBe(1);
+  expect(await totalIn(["--gallery", "default"], { BIOMETRICS_GALLERY: "staff" })).toBe(0);
+  const checked = await biometrics(setting, ["gallery", "check", "--gallery", "staff"]);
+  expect(checked).toMatchObject({ code: 0, out: expect.stringMatching(/gallery-staff\.sqlite[^]*1 face/) });
+  const wrong = await biometrics(setting, ["gallery", "check", "--gallery", "../x"]);
+  expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining("BIOMETRICS_GALLERY must be") });
+});
+
 describe("the doctor", () => {
   test("tells folders, data folder, gallery and Linkface, and decodes every format", async () => {
     const setting = newSetting();

@@ -29,3 +29,16 @@ export interface Gallery {
   count(): Promise<number>;
   close(): Promise<void>;
 }
+
+/** The galleries of one place, each with a name (`GALLERY_NAME`). */
+export interface Galleries {
+  /**
+   * `create`: makes it where there has never been one. Each is opened once, and closed with all.
+   *
+   * @throws CheckError `not_found` where there is none of that name.
+   */
+  open(name: string, options: { readonly create: boolean }): Promise<Gallery>;
+  /** In the order of the alphabet. */
+  names(): Promise<readonly string[]>;
+  close(): Promise<void>;
+}

@@ -298,15 +298,21 @@ test.skipIf(process.platform === "win32")(
 
 test("every flag that README and docs name is one", () => {
   const env = cleanEnvironment(temporaryFolder("home-"));
-  const flags = ["check-liveness", "verify-person", "doctor", "audit verify", "evaluate", "serve"].flatMap(
-    (command) => {
-      const { stdout } = spawnSync(process.execPath, [MAIN, ...command.split(" "), "--help"], {
-        env,
-        encoding: "utf8",
-      });
-      return stdout.match(/--[a-z-]+/g) ?? [];
-    },
-  );
+  const flags = [
+    "check-liveness",
+    "verify-person",
+    "doctor",
+    "audit verify",
+    "evaluate",
+    "gallery export",
+    "serve",
+  ].flatMap((command) => {
+    const { stdout } = spawnSync(process.execPath, [MAIN, ...command.split(" "), "--help"], {
+      env,
+      encoding: "utf8",
+    });
+    return stdout.match(/--[a-z-]+/g) ?? [];
+  });
   const pages = PAGES.filter((page) => page === "README.md" || page.startsWith("docs/"));
   const named = pages.flatMap((page) => textOf(page).match(/(?<=`(?:[a-z -]+ )?)--[a-z-]+/g) ?? []);
   expect(named.length).toBeGreaterThan(5);

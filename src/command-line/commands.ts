@@ -12,7 +12,7 @@ import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
-import { checkAuditLog, checkGallery, diagnose } from "./doctor.ts";
+import { checkAuditLog, diagnose } from "./doctor.ts";
 import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
 import {
   declare,
@@ -26,6 +26,7 @@ import {
   withSettings,
 } from "./flags.ts";
 import { commandOf, forPerson } from "./for-person.ts";
+import { GALLERY_COMMANDS } from "./gallery.ts";
 
 /** Scripts rely on these. Success without a decision is 0 as well. */
 const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } satisfies Record<
@@ -45,8 +46,11 @@ export interface Terminal {
   /** The source of the image named `-`. */
   readonly input: Readable & { readonly isTTY?: boolean };
   readonly signal: AbortSignal;
-  /** From BIOMETRICS_PASSWORD, or typed without echo; undefined if neither is available. */
-  readonly readPassword: (prompt: string) => Promise<string | undefined>;
+  /** From the environment, or typed without echo; undefined if neither is available. */
+  readonly readSecret: (
+    prompt: string,
+    variable: "BIOMETRICS_PASSWORD" | "BIOMETRICS_PASSPHRASE",
+  ) => Promise<string | undefined>;
   /** The configuration from the environment, overridden by flags. */
   readonly configure: (flags: Readonly<Record<string, string>>) => Config;
 }
@@ -108,14 +112,17 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       report(doctor, await diagnose(app, config, terminal.signal)),
     );
   });
-  const gallery = program
-    .command("gallery")
-    .description("Maintain the face gallery on this machine.")
-    .command("check")
-    .description("Check the gallery for damage without changing it.");
-  withSettings(gallery.option("--json", "print only the structured result")).action(async () => {
-    exitCode = await withApp(gallery, terminal, async (_app, config) => report(gallery, await checkGallery(config)));
-  });
+  const gallery = program.command("gallery").description("Maintain the face galleries on this machine.");
+  for (const { usage, description, options = [], work } of GALLERY_COMMANDS) {
+    const command = gallery.command(usage).description(description);
+    for (const [flags, meaning] of options) command.option(flags, meaning);
+    withSettings(command.option("--json", "print only the structured result")).action(async () => {
+      const [file = ""]: readonly string[] = command.processedArgs;
+      exitCode = await withApp(command, terminal, async (_app, config) =>
+        report(command, await work({ config, file, flags: command.opts(), terminal })),
+      );
+    });
+  }
   const models = program.command("models").description("Choose the networks of the checks on this machine.");
   for (const [usage, description, work] of MODEL_COMMANDS) {
     const command = models.command(usage).description(description);
@@ -211,7 +218,8 @@ async function callTool(tool: Tool, inputs: readonly Input[], command: Command, 
     const loadImage = fromInputToo(app, terminal);
     const context = { ...app, loadImage, signal: terminal.signal, onStage: () => {}, onFailure: terminal.log };
     for (const name of tool.secrets) {
-      const secret = await terminal.readPassword(`${name} (empty: a strong one is generated)`);
+      const prompt = `${name} (empty: a strong one is generated)`;
+      const secret = await terminal.readSecret(prompt, "BIOMETRICS_PASSWORD");
       if (secret !== undefined) given.push([name, secret]);
     }
     const result = await tool.call(Object.fromEntries(given), context);

@@ -147,6 +147,41 @@ export function galleryContract(store: string, open: () => Promise<Gallery>): vo
       expect(neighbours).toEqual([expect.objectContaining({ label: "Ada", cosine: expect.closeTo(1, 5) })]);
     });
 
+    test("what is read is everything, in order, and stored elsewhere it is the same", async () => {
+      const embeddings = Array.from({ length: 5 }, () => faces.face());
+      for (const [i, embedding] of embeddings.entries()) {
+        await gallery.enroll(embedding, {
+          label: `face ${i}`,
+          vendorData: i % 2 ? `u-${i}` : null,
+          blocklisted: i === 3,
+        });
+      }
+      const first = await gallery.read({ after: 0, limit: 3 });
+      const rest = await gallery.read({ after: first.at(-1)?.seq ?? 0, limit: 3 });
+      const all = [...first, ...rest];
+      expect(all.map(({ label }) => label)).toEqual(["face 0", "face 1", "face 2", "face 3", "face 4"]);
+      expect(all.map(({ embedding }) => [...embedding])).toEqual(embeddings.map((embedding) => [...embedding]));
+      expect(await gallery.read({ after: rest.at(-1)?.seq ?? 0, limit: 3 })).toEqual([]);
+      const listed = (await gallery.list({ limit: 9 })).faces;
+      for (const { id } of listed.slice(0, 3)) await gallery.remove(id);
+      expect(await gallery.store(all)).toBe(3);
+      expect(await gallery.store(all)).toBe(0);
+      expect(await gallery.count()).toBe(5);
+      expect((await gallery.list({ limit: 9 })).faces.toSorted((a, b) => (a.label < b.label ? 1 : -1))).toEqual(listed);
+      for (const { id, embedding } of all) {
+        expect((await gallery.search(embedding, NEAREST)).neighbours).toMatchObject([{ id }]);
+      }
+    });
+
+    test("of faces to store, one that is none leaves all out", async () => {
+      const stored = (id: string, embedding: Float32Array) => {
+        return { id, label: id, vendorData: null, blocklisted: false, enrolledAt: new Date().toISOString(), embedding };
+      };
+      const spoilt = [stored("a", faces.face()), stored("b", faces.face().fill(0))];
+      await expect(gallery.store(spoilt)).rejects.toMatchObject({ name: "CheckError" });
+      expect(await gallery.count()).toBe(0);
+    });
+
     test("close can be called twice, and a closed gallery answers with a failure", async () => {
       await gallery.close();
       await gallery.close();

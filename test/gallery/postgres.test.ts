@@ -1,4 +1,5 @@
-import { inspect } from "node:util";
+import { execFile } from "node:child_process";
+import { inspect, promisify } from "node:util";
 import { PGlite } from "@electric-sql/pglite";
 import { vector } from "@electric-sql/pglite-pgvector";
 import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
@@ -6,6 +7,8 @@ import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import { locateGalleries, openGalleries } from "../../src/providers/on-device/gallery/open.ts";
+import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
+import { makePhotos } from "../support/photos.ts";
 import { galleriesContract, galleryContract } from "./contract.ts";
 import { FaceMaker, MODEL, NEAREST } from "./faces.ts";
 import { emptyFolder } from "./folders.ts";
@@ -202,6 +205,23 @@ describe("Postgres", () => {
     expect(await gallery.remove("b")).toMatchObject({ removed: true });
     expect(await (await open()).count()).toBe(2);
     expect(await sql("SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%hnsw%' ORDER BY 1")).toHaveLength(2);
+  });
+
+  test("the gallery of the data folder moves into the database", { timeout: 90_000 }, async () => {
+    const home = temporaryFolder("home-");
+    const { womanA, womanB } = await makePhotos(home);
+    const run = (args: readonly string[], env = {}) =>
+      promisify(execFile)(process.execPath, [MAIN, ...args], { env: cleanEnvironment(home, env) }).catch(
+        (failed: { stdout: string }) => failed,
+      );
+    await run(["enroll-face", womanA, "Ann"]);
+    const env = { BIOMETRICS_GALLERY_URL: server.url };
+    for (const added of [1, 0]) {
+      const { stdout } = await run(["gallery", "migrate", "--json"], env);
+      expect(JSON.parse(stdout)).toEqual({ faces: 1, added, searched: 1 });
+    }
+    expect((await run(["search-face", womanB], env)).stdout).toContain("Ann");
+    expect(await sql("SELECT gallery, label FROM biometrics_faces")).toEqual([{ gallery: "default", label: "Ann" }]);
   });
 
   test("a partition that was dropped is no empty gallery", async () => {

@@ -13,6 +13,14 @@ export interface NeighbourQuery {
   readonly blocklistedFirst: boolean;
 }
 
+/** All that is kept of a face. Biometric data. */
+export interface StoredFace extends Enrolment {
+  readonly id: string;
+  /** ISO 8601, UTC. */
+  readonly enrolledAt: string;
+  readonly embedding: Float32Array;
+}
+
 /**
  * A store of face embeddings. Several processes may hold the same one open and write at once.
  *
@@ -27,6 +35,13 @@ export interface Gallery {
   list(page: { readonly limit: number; readonly cursor?: string | undefined }): Promise<FacePage>;
   remove(id: string): Promise<Removal>;
   count(): Promise<number>;
+  /** For a copy: the oldest first, those after `seq`, each with its own. */
+  read(page: {
+    readonly after: number;
+    readonly limit: number;
+  }): Promise<readonly (StoredFace & { readonly seq: number })[]>;
+  /** Stores faces of another gallery under their ids, all or none. Those whose ids are there already stay; how many were new. */
+  store(faces: readonly StoredFace[]): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -159,6 +159,33 @@ function galleryOn(pool: Pool, name: string): Gallery {
       return inTransaction(pool, (client) => countFaces(client, name));
     },
 
+    read({ after, limit }) {
+      return inTransaction(pool, async (client) => {
+        const { rows } = await client.query<FaceRow & { embedding: string }>(
+          `SELECT seq::float8, ${COLUMNS}, embedding::text FROM biometrics_faces
+           WHERE gallery = $1 AND seq > $2 ORDER BY seq LIMIT $3`,
+          [name, after, limit],
+        );
+        return rows.map((row) => ({ ...faceOf(row), seq: row.seq, embedding: embeddingIn(row.embedding) }));
+      });
+    },
+
+    store(faces) {
+      return inTransaction(pool, async (client) => {
+        for (const { embedding } of faces) assertEmbedding(embedding);
+        const { rowCount } = await client.query(STORE, [
+          name,
+          faces.map(({ id }) => id),
+          faces.map(({ label }) => label),
+          faces.map(({ vendorData }) => vendorData),
+          faces.map(({ blocklisted }) => blocklisted),
+          faces.map(({ enrolledAt }) => enrolledAt),
+          faces.map(({ embedding }) => vectorOf(embedding)),
+        ]);
+        return rowCount ?? 0;
+      });
+    },
+
     close: async () => {}, // the galleries of a database share its connections
   };
 }
@@ -188,6 +215,13 @@ const SEARCH = `
   SELECT ${COLUMNS}, cosine, total::int FROM chosen JOIN biometrics_faces USING (seq) WHERE gallery = $5
   ORDER BY $3::boolean AND blocklisted DESC, cosine DESC, seq`;
 
+const STORE = `
+  INSERT INTO biometrics_faces (gallery, ${COLUMNS}, embedding)
+  SELECT $1, id, label, vendor_data, blocklisted, enrolled_at, embedding::vector
+  FROM unnest($2::text[], $3::text[], $4::text[], $5::boolean[], $6::timestamptz[], $7::text[])
+    AS face (id, label, vendor_data, blocklisted, enrolled_at, embedding)
+  ON CONFLICT (gallery, id) DO NOTHING`;
+
 interface FaceRow {
   readonly seq: number;
   readonly id: string;
@@ -210,6 +244,13 @@ function faceOf(row: FaceRow): EnrolledFace {
     blocklisted: row.blocklisted,
     enrolledAt: row.enrolled_at.toISOString(),
   };
+}
+
+/** Written with as many digits as bring back the same 32 bits. */
+function embeddingIn(text: string): Float32Array {
+  const embedding = Float32Array.from(JSON.parse(text) as readonly number[]);
+  assertEmbedding(embedding);
+  return embedding;
 }
 
 function vectorOf(embedding: Float32Array): string {

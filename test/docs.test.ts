@@ -304,6 +304,7 @@ test("every flag that README and docs name is one", () => {
     "doctor",
     "audit verify",
     "evaluate",
+    "enroll-face",
     "gallery export",
     "serve",
   ].flatMap((command) => {

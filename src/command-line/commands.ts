@@ -13,6 +13,7 @@ import { TOOLS } from "../tools/index.ts";
 import type { Outcome } from "../warnings.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
 import { checkAuditLog, diagnose } from "./doctor.ts";
+import { type Common, declareMany, enrollMany, type Many, manyIn } from "./enroll-many.ts";
 import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
 import {
   declare,
@@ -97,10 +98,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     command.summary(tool.title);
     if (command.name() !== kebab(tool.name)) command.alias(kebab(tool.name));
     const inputs = inputsOf(tool);
-    for (const input of inputs) declare(command, input);
+    const isMany = tool.name === "enroll_face";
+    for (const input of inputs) declare(command, isMany ? { ...input, isOptional: true } : input);
+    if (isMany) declareMany(command);
     command.option("--json", "print only the structured result");
     withSettings(command, isReadingAnywhere).action(async () => {
-      exitCode = await callTool(tool, inputs, command, terminal);
+      exitCode =
+        (isMany ? await enrollSeveral(command, inputs) : undefined) ??
+        (await callTool(tool, inputs, command, terminal));
     });
   }
   const doctor = program
@@ -181,6 +186,26 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .description("Print the completion script for a shell: source <(biometrics-mcp completion bash)")
     .addArgument(new Argument("<shell>").choices(SHELLS))
     .action((shell: Shell) => terminal.print(completionOf(program, shell)));
+
+  /** undefined: it is one image. */
+  async function enrollSeveral(command: Command, inputs: readonly Input[]): Promise<number | undefined> {
+    const { image_path, label, ...common } = Object.fromEntries(givenOf(command, inputs)) as Common & {
+      image_path?: string;
+      label?: string;
+    };
+    const { csv } = command.opts<{ csv?: string }>();
+    let many: Many | undefined;
+    const work = async (app: App) => {
+      if (many === undefined) throw new CheckError("invalid_input", "No image was given.");
+      if (label !== undefined) throw new CheckError("invalid_input", "Many faces do not have one label.");
+      return report(command, await enrollMany(app, many, common, terminal));
+    };
+    if (csv === undefined && manyIn(image_path, csv) === undefined) return undefined;
+    return withApp(command, terminal, work, () => {
+      many = manyIn(image_path, csv);
+      return [many?.folder ?? ""];
+    });
+  }
 
   function report(command: Command, { findings, text, ok }: Awaited<ReturnType<typeof diagnose>>): number {
     terminal.print(isJson(command) ? JSON.stringify(findings) : forPerson(text));

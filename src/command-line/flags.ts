@@ -13,6 +13,8 @@ export interface Input {
   readonly choices: readonly string[] | undefined;
   readonly description: string;
   readonly isRequired: boolean;
+  /** In its place although required: something else may be given instead. */
+  readonly isOptional?: true;
   /** Its value when omitted. */
   readonly default: unknown;
 }
@@ -54,9 +56,9 @@ export function inputsOf({ input, secrets }: Tool): Input[] {
 
 /** Required arguments are positional, the rest are flags. */
 export function declare(command: Command, input: Input): void {
-  const { name, flag, type, choices, description, isRequired } = input;
+  const { name, flag, type, choices, description, isRequired, isOptional } = input;
   if (isInOrder(input)) {
-    const argument = isRequired ? `<${flag}>` : `[${flag}]`;
+    const argument = isRequired && isOptional === undefined ? `<${flag}>` : `[${flag}]`;
     if (type === "string") command.argument(argument, description);
     else command.argument(argument, description, toNumber);
     if (isRequired) return;

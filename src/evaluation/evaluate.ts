@@ -5,6 +5,7 @@ import { CheckError, type FailureCode } from "../errors.ts";
 import type { Image, ImageLimits } from "../image.ts";
 import { can, type Provider, type Template, type Templates } from "../providers/provider.ts";
 import type { Cache } from "./cache.ts";
+import { each } from "./each.ts";
 import type { ImageFolder } from "./folder.ts";
 import { type LivenessEvaluation, livenessOf } from "./liveness.ts";
 import { compareAll, filesOf, type MatchEvaluation, type Photo } from "./match.ts";
@@ -142,26 +143,6 @@ function openRun({ provider, cache, loadImage, signal, folder, save }: Setting) 
 }
 
 const hashOf = ({ bytes }: Image) => createHash("sha256").update(bytes).digest("hex");
-
-/** Some at a time, in their order; stops at the first that throws. */
-async function each<T>(items: readonly T[], atOnce: number, work: (item: T, place: number) => Promise<void>) {
-  const entries = items.entries();
-  let hasFailed = false;
-  const worker = async () => {
-    for (const [place, item] of entries) {
-      if (hasFailed) return;
-      await work(item, place);
-    }
-  };
-  const workers = Array.from({ length: atOnce }, () =>
-    worker().catch((thrown: unknown) => {
-      hasFailed = true;
-      throw thrown;
-    }),
-  );
-  const settled = await Promise.allSettled(workers);
-  for (const one of settled) if (one.status === "rejected") throw one.reason;
-}
 
 /** All pairs of all images, each of which is read once. */
 async function measureByTemplates(run: Run, setting: Setting, found: ImageFolder, templates: Templates) {

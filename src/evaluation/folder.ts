@@ -52,7 +52,8 @@ export async function scanFolder(folder: string): Promise<ImageFolder> {
   });
 }
 
-async function collect(folder: string, add: (file: string) => void): Promise<void> {
+/** Every image below a folder, in no order. Links are not followed. @throws CheckError `invalid_input` */
+export async function collect(folder: string, add: (file: string) => void): Promise<void> {
   const entries = await opendir(folder).catch((cause: unknown) => {
     throw new CheckError("invalid_input", "The folder, or one in it, cannot be read.", {
       cause,

@@ -99,6 +99,11 @@ export interface GalleryOptions {
   readonly gallery?: string | undefined;
 }
 
+export interface EnrolOptions extends CallOptions, GalleryOptions {
+  /** Of a provider that has `hasFace`. Left out: a new one. A face that is there under it stays as it is. */
+  readonly id?: string | undefined;
+}
+
 export interface SearchOptions extends GalleryOptions, Omit<CheckOptions, "declineThreshold" | "compareAll"> {
   /** Search for every face of the image, not only the main one. */
   readonly allFaces?: boolean | undefined;
@@ -170,7 +175,8 @@ export interface Provider {
   /** Is the person of `user` the person of `reference`? */
   matchFaces?(user: Image, reference: Image, options: CheckOptions): Promise<Report>;
   searchFace?(image: Image, options: SearchOptions): Promise<SearchReport>;
-  enrollFace?(image: Image, enrolment: Enrolment, options: CallOptions & GalleryOptions): Promise<EnrolledFace>;
+  enrollFace?(image: Image, enrolment: Enrolment, options: EnrolOptions): Promise<EnrolledFace>;
+  hasFace?(id: string, options: CallOptions & GalleryOptions): Promise<boolean>;
   listFaces?(
     page: { readonly limit: number; readonly cursor?: string | undefined },
     options: CallOptions & GalleryOptions,

@@ -9,6 +9,7 @@ const CAPABILITY = {
   matchFaces: "match faces",
   searchFace: "search faces",
   enrollFace: "enroll faces in a gallery",
+  hasFace: "enroll many faces at once",
   listFaces: "list the enrolled faces",
   removeFace: "remove faces",
 } satisfies Record<Capability, string>;

@@ -9,7 +9,7 @@ import {
   type CheckOptions,
   DEFAULT_THRESHOLDS,
   type Enrolment,
-  type GalleryOptions,
+  type EnrolOptions,
   type ProviderWith,
   type Report,
   type SearchOptions,
@@ -38,7 +38,9 @@ export interface OnDeviceOptions extends EngineOptions {
   readonly gallery?: string;
 }
 
-type OnDevice = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace" | "enrollFace" | "listFaces" | "removeFace">;
+type OnDevice = ProviderWith<
+  "checkLiveness" | "matchFaces" | "searchFace" | "enrollFace" | "hasFace" | "listFaces" | "removeFace"
+>;
 
 /** Checks that are computed on this machine: no account, no network, and no image is kept. */
 export function onDevice({
@@ -197,13 +199,19 @@ export function onDevice({
       };
     },
 
-    async enrollFace(image: Image, enrolment: Enrolment, options: CallOptions & GalleryOptions) {
+    async enrollFace(image: Image, enrolment: Enrolment, options: EnrolOptions) {
+      const { id, gallery, signal } = options;
       const face = enrollable(await read(image, options));
       options.onStage("comparing");
-      const [embedding, store] = await Promise.all([engine.embed(face, options.signal), open(options.gallery, true)]);
-      stopIfCancelled(options.signal);
-      return store.enroll(toStored(embedding), enrolment);
+      const [embedding, store] = await Promise.all([engine.embed(face, signal), open(gallery, true)]);
+      stopIfCancelled(signal);
+      if (id === undefined) return store.enroll(toStored(embedding), enrolment);
+      const enrolled = { ...enrolment, id, enrolledAt: new Date().toISOString() };
+      await store.store([{ ...enrolled, embedding: toStored(embedding) }]);
+      return enrolled;
     },
+
+    hasFace: async (id, { gallery }) => (await open(gallery, true)).has(id),
 
     templates: templatesOf(engine),
 

@@ -35,6 +35,7 @@ export interface Gallery {
   list(page: { readonly limit: number; readonly cursor?: string | undefined }): Promise<FacePage>;
   remove(id: string): Promise<Removal>;
   count(): Promise<number>;
+  has(id: string): Promise<boolean>;
   /** For a copy: the oldest first, those after `seq`, each with its own. */
   read(page: {
     readonly after: number;

@@ -159,6 +159,16 @@ function galleryOn(pool: Pool, name: string): Gallery {
       return inTransaction(pool, (client) => countFaces(client, name));
     },
 
+    has(id) {
+      return inTransaction(pool, async (client) => {
+        const { rows } = await client.query("SELECT 1 FROM biometrics_faces WHERE gallery = $1 AND id = $2", [
+          name,
+          id,
+        ]);
+        return rows.length > 0;
+      });
+    },
+
     read({ after, limit }) {
       return inTransaction(pool, async (client) => {
         const { rows } = await client.query<FaceRow & { embedding: string }>(

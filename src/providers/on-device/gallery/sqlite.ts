@@ -190,6 +190,11 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
       });
     },
 
+    async has(id) {
+      await assertInPlace();
+      return attempt(() => findFace.get(id) !== undefined);
+    },
+
     async read({ after, limit }) {
       await assertInPlace();
       return attempt(() => {

@@ -31,8 +31,8 @@ const ANSWER = {
   },
 };
 
-const calm = { signal: new AbortController().signal, onStage: () => {} };
-setMaxListeners(0, calm.signal);
+const options = { signal: new AbortController().signal, onStage: () => {} };
+setMaxListeners(0, options.signal);
 
 if (process.argv[2] === "serve") {
   const [fast, slow] = [
@@ -84,7 +84,7 @@ async function compare(url: string, image: Image): Promise<number> {
   };
   const times = { ours: [] as number[], bare: [] as number[] };
   for (let round = 0; round < WARM_UP + ROUNDS; round += 1) {
-    const ours = await timed(() => provider.checkLiveness(image, calm));
+    const ours = await timed(() => provider.checkLiveness(image, options));
     const least = await timed(bare);
     if (round < WARM_UP) continue;
     times.ours.push(ours);
@@ -150,7 +150,7 @@ async function forms(url: string, image: Image): Promise<void> {
 async function together(url: string, image: Image): Promise<string> {
   const provider = didit({ apiKey: API_KEY, baseUrl: url });
   const began = performance.now();
-  const calls = Array.from({ length: AT_ONCE }, () => provider.checkLiveness(image, calm));
+  const calls = Array.from({ length: AT_ONCE }, () => provider.checkLiveness(image, options));
   const ended = await Promise.allSettled(calls);
   const took = performance.now() - began;
   await provider.close();

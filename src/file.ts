@@ -232,7 +232,8 @@ async function isStillAllowed(
   { real, dataFolder }: Place,
   access: Access,
 ): Promise<boolean> {
-  if (dataFolder !== undefined && opened.nlink > 1n && isLinkedFrom(access.dataFolder, opened)) return false;
+  // Asked of a file with one name, too: its second may have gone since it was opened.
+  if (dataFolder !== undefined && isLinkedFrom(access.dataFolder, opened)) return false;
   if (access.auditLog !== undefined && isSame(statIfThere(access.auditLog), opened)) return false;
   const held = heldPath(file);
   if (held !== undefined) return isAllowed(held, dataFolder, access);

@@ -62,7 +62,7 @@ export async function loadImage(path: string, access: Access, limits: ImageLimit
 /** The last check, also for bytes that did not come from a path. */
 export async function toImage(bytes: Uint8Array<ArrayBuffer>, limits: ImageLimits): Promise<Image> {
   const mime = await detectType(bytes, limits.mimes);
-  const { width, height } = readDimensions(bytes);
+  const { width, height } = readDimensions(bytes, mime);
   const { minSide = 1, maxSide = Number.POSITIVE_INFINITY, maxPixels = Number.POSITIVE_INFINITY } = limits;
   if (Math.min(width, height) < minSide || Math.max(width, height) > maxSide) {
     throw rejected(`The image is ${width}x${height} pixels; each side must be from ${minSide} to ${maxSide}.`);
@@ -125,10 +125,12 @@ async function askFileType(bytes: Uint8Array<ArrayBuffer>): Promise<string | und
   return isSvg && (found === undefined || found.mime === "application/xml") ? "image/svg+xml" : found?.mime;
 }
 
-function readDimensions(bytes: Uint8Array<ArrayBuffer>): { width: number; height: number } {
+function readDimensions(bytes: Uint8Array<ArrayBuffer>, mime: ImageMime): { width: number; height: number } {
   const damaged = (cause?: unknown) => rejected("The image is damaged: its header does not give its size.", cause);
   try {
-    const { width, height, orientation = 1 } = imageSize(bytes);
+    const { width, height, orientation = 1, type } = imageSize(bytes);
+    // What is no whole header of one type may hold the header of another further on.
+    if (type !== IMAGE_TYPES[mime].extension) throw damaged({ type });
     if (!(width > 0 && height > 0)) throw damaged({ width, height });
     // EXIF orientations from 5 on lie on their side.
     return orientation >= 5 ? { width: height, height: width } : { width, height };

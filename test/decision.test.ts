@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Decision, decide, sumUp } from "../src/decision/decision.ts";
+import { type Decision, decide, fraudFirst, sumUp } from "../src/decision/decision.ts";
 import { decideSearch } from "../src/decision/search.ts";
 import type { Match, Report, SearchReport } from "../src/providers/provider.ts";
 import { about, type Outcome, WARNINGS } from "../src/warnings.ts";
@@ -340,4 +340,367 @@ test("many different warnings are summed up in no time, each once", () => {
   const { warnings: told } = sumUp({ ...SUBJECT, check: "verify_person" }, [step], 1);
   expect(performance.now() - began).toBeLessThan(1000);
   expect(told).toEqual(warnings.slice(0, 49_000));
+});
+
+describe("to the letter", () => {
+  const facts = (name: string) => ({ name, mime: "image/jpeg", bytes: 9, width: 4, height: 3 });
+  const box = { left: 1, top: 2, right: 3, bottom: 4 };
+  const face = (image: "user" | "reference") => ({ image, box, quality: 80, luminance: null });
+  const linkface = { check: "liveness_selfie", provider: "linkface", images: [] } as const;
+  const device = { ...SUBJECT, provider: "on-device" } as const;
+  const summaryOf = (subject: Parameters<typeof decide>[0], given: Partial<Report>) =>
+    decide(subject, report(given)).summary;
+
+  test("images, faces, reference and note of a report stand in the decision", () => {
+    const images = [facts("user_image")];
+    const faces = [face("user")];
+    const decision = decide({ ...SUBJECT, images }, report({ faces, note: "A note.", raw: { a: 1 } }));
+    expect(decision).toMatchObject({ images, detected_faces: faces, reference: "r-1", raw: { a: 1 } });
+    expect(decision.summary).toMatch(/\)\. A note\.$/);
+    expect(decide(SUBJECT, report({}))).toMatchObject({ images: [], detected_faces: null });
+    expect(summaryOf(SUBJECT, {})).toBe(
+      "Liveness by Didit: approved (score 90 of 100; declines at or below 30, the provider's default).",
+    );
+    expect(summaryOf(SUBJECT, { score: null, threshold: null })).toBe(
+      "Liveness by Didit: needs review by a person (no score).",
+    );
+  });
+
+  test("without a threshold a score needs none", () => {
+    expect(decide(SUBJECT, report({ threshold: null })).outcome).toBe("approved");
+    expect(summaryOf(SUBJECT, { threshold: null })).toBe("Liveness by Didit: approved (score 90 of 100).");
+  });
+
+  test.each([
+    [70, true, "approved"],
+    [69.9, true, "review"],
+    [70, false, "review"],
+    [70.1, false, "approved"],
+  ] as const)(
+    "a score of %d at a threshold of 70 that is passed at itself (%s) is %s",
+    (score, passesAtThreshold, outcome) => {
+      const decision = decide(linkface, report({ score, threshold: 70, passesAtThreshold }));
+      expect(decision.outcome).toBe(outcome);
+      expect(decision.summary).toContain(`declines ${passesAtThreshold ? "" : "at or "}below 70,`);
+    },
+  );
+
+  test.each([
+    [device, { verdict: "review", score: 31 }, true],
+    [device, { verdict: "review", score: 30 }, false],
+    [device, { verdict: "review", score: null }, false],
+    [device, { verdict: "review", score: 1, threshold: null }, true],
+    [device, { verdict: "review", score: 0, threshold: null }, false],
+    [device, { verdict: "declined", score: 31 }, false],
+    [device, { verdict: "approved", score: 31 }, false],
+    [SUBJECT, { verdict: "review", score: 31 }, false],
+    [{ ...device, check: "face_search" }, { verdict: "review", score: 31 }, false],
+  ] as const)("%j with %j is told as a screening: %s", (subject, given, isScreening) => {
+    expect(summaryOf(subject, given).includes("No sign of an attack was found.")).toBe(isScreening);
+  });
+
+  test("a match by eye: no more is said than holds", () => {
+    const matching = { ...SUBJECT, check: "face_match", thresholds: { caller: 20 } } as const;
+    const of = (score: number | null, verdict: Outcome = "approved") =>
+      decide(matching, report({ score, threshold: 20, verdict }));
+    expect(of(50).summary).not.toContain("below 50 suggests");
+    expect(of(49.9).summary).toContain("below 50 suggests");
+    expect(of(null).summary).not.toMatch(/below 50 suggests|similarity|by eye/);
+    expect(of(60, "declined").summary).not.toContain("by eye");
+    expect(of(90).summary).toMatch(/similarity; declines at or below 20, the caller's threshold\)\.$/);
+    expect(
+      decide({ ...matching, thresholds: { operator: 20 } }, report({ score: 60, threshold: 20 })).summary,
+    ).not.toContain("approved only");
+    // Reasons are told of what is for review, and of nothing else.
+    expect(of(60, "declined").summary).toBe(
+      "Face match by Didit: declined (score 60 of 100, moderate similarity; declines at or below 20, the caller's threshold).",
+    );
+    const low = { ...SUBJECT, thresholds: { operator: 95 } } as const;
+    expect(summaryOf(low, { verdict: "declined" })).not.toContain("operator's threshold of");
+    expect(decide(SUBJECT, report({ verdict: "review" })).summary).toBe(
+      "Liveness by Didit: needs review by a person (score 90 of 100; declines at or below 30, the provider's default).",
+    );
+  });
+
+  test("which images a warning is about", () => {
+    const [one, two, none] = [["user"], ["user", "reference"], undefined].map((images) => {
+      const given = {
+        tag: "LOW_FACE_LUMINANCE",
+        effect: "review" as const,
+        ...(images === undefined ? {} : { images }),
+      };
+      return decide(SUBJECT, report({ warnings: [given] })).warnings[0]?.meaning;
+    });
+    expect(one).toBe(`In user: ${none}`);
+    expect(two).toBe(`In user and reference: ${none}`);
+  });
+
+  test("what is to be done next, without a warning that says it", () => {
+    const next = (subject: Parameters<typeof decide>[0], given: Partial<Report>) =>
+      decide(subject, report(given)).next_steps;
+    expect(next(SUBJECT, {})).toEqual([]);
+    expect(next(SUBJECT, { verdict: "review" })).toMatchInlineSnapshot(`
+      [
+        "Have a person look at the selfie (Didit request r-1) before anybody relies on this.",
+        "Do not report it as approved.",
+      ]
+    `);
+    expect(next(SUBJECT, { verdict: "review", reference: null })).toMatchInlineSnapshot(`
+      [
+        "Have a person look at the selfie before anybody relies on this.",
+        "Do not report it as approved.",
+      ]
+    `);
+    expect(next(device, { verdict: "review" })).toMatchInlineSnapshot(`
+      [
+        "Have a person look at the selfie before anybody relies on this.",
+        "Do not report it as approved.",
+      ]
+    `);
+    expect(next(SUBJECT, { verdict: "declined" })).toMatchInlineSnapshot(`
+      [
+        "Do not report it as approved. A person decides what follows.",
+      ]
+    `);
+    const images = [facts("user_image"), facts("reference_image")];
+    const match = { ...SUBJECT, check: "face_match", images } as const;
+    expect(next(match, { verdict: "review" })).toMatchInlineSnapshot(`
+      [
+        "Have a person compare user_image with reference_image (Didit request r-1) before anybody relies on this.",
+        "Do not report it as approved.",
+      ]
+    `);
+    expect(next({ ...match, images: [] }, { verdict: "review" })).toMatchInlineSnapshot(`
+      [
+        "Have a person compare the selfie with the reference photo (Didit request r-1) before anybody relies on this.",
+        "Do not report it as approved.",
+      ]
+    `);
+    expect(next(linkface, { verdict: "review" })).toMatchInlineSnapshot(`
+      [
+        "Have a person compare the selfie with the liveness data (Linkface request r-1) before anybody relies on this.",
+        "Do not report it as approved.",
+      ]
+    `);
+    const twice = [
+      { tag: "LOW_FACE_LUMINANCE", effect: "review" as const, images: ["user"] },
+      { tag: "LOW_FACE_LUMINANCE", effect: "review" as const, images: ["reference"] },
+    ];
+    expect(next(SUBJECT, { warnings: twice })).toEqual([WARNINGS.LOW_FACE_LUMINANCE.advice]);
+  });
+
+  describe("a search", () => {
+    const SEARCH = { ...SUBJECT, check: "face_search", images: [facts("image")] } as const;
+    const match = (given: Partial<Match>): Match => ({
+      id: "m-1",
+      similarity: 95,
+      label: null,
+      vendorData: null,
+      blocklisted: false,
+      allowlisted: false,
+      status: null,
+      ...given,
+    });
+    const search = (matches: readonly Match[], given: Partial<SearchReport> = {}, vendorData?: string) =>
+      decideSearch(
+        SEARCH,
+        { ...report({ score: null, threshold: null }), matches, totalMatches: matches.length, ...given },
+        vendorData,
+      );
+
+    test("all that a match says", () => {
+      const full = match({
+        label: "Ann",
+        vendorData: "u2",
+        status: "Approved",
+        sessionId: "s-1",
+        date: "2026-01-02",
+        allowlisted: true,
+      });
+      const faces = [face("user")];
+      expect(search([full, match({ id: null, similarity: 69.9 })], { threshold: 70, faces })).toMatchInlineSnapshot(`
+        {
+          "check": "face_search",
+          "detected_faces": [
+            {
+              "box": {
+                "bottom": 4,
+                "left": 1,
+                "right": 3,
+                "top": 2,
+              },
+              "image": "user",
+              "luminance": null,
+              "quality": 80,
+            },
+          ],
+          "images": [
+            {
+              "bytes": 9,
+              "height": 3,
+              "mime": "image/jpeg",
+              "name": "image",
+              "width": 4,
+            },
+          ],
+          "matches": [
+            {
+              "allowlisted": true,
+              "band": "strong",
+              "blocklisted": false,
+              "date": "2026-01-02",
+              "id": "m-1",
+              "label": "Ann",
+              "session_id": "s-1",
+              "similarity": 95,
+              "status": "Approved",
+              "vendor_data": "u2",
+            },
+            {
+              "allowlisted": false,
+              "band": "weak",
+              "blocklisted": false,
+              "date": null,
+              "id": null,
+              "label": null,
+              "session_id": null,
+              "similarity": 69.9,
+              "status": null,
+              "vendor_data": null,
+            },
+          ],
+          "next_steps": [],
+          "outcome": "approved",
+          "provider": "didit",
+          "raw": {},
+          "reference": "r-1",
+          "score": 95,
+          "summary": "Face search by Didit: 1 face found that was cleared by hand. Nearest: "Ann" with a similarity of 95 of 100.",
+          "threshold": 70,
+          "total_matches": 2,
+          "warnings": [],
+        }
+      `);
+    });
+
+    test("whom to compare with: the blocked first, then the duplicates, and not all of many", () => {
+      const found = [
+        match({ id: "a", sessionId: "s-a", vendorData: "u`1" }),
+        match({ id: null, blocklisted: true, similarity: 72 }),
+        match({ id: "b", vendorData: "u2" }),
+      ];
+      expect(search(found).next_steps).toMatchInlineSnapshot(`
+        [
+          "Review: have a person compare the two faces before anybody acts on this.",
+          "Compare the photo with face without an id, session "s-a" (vendor_data "u1"), face "b" (vendor_data "u2").",
+        ]
+      `);
+      expect(
+        search(Array.from({ length: 9 }, (_, n) => match({ id: `m-${n}` }))).next_steps.at(-1),
+      ).toMatchInlineSnapshot(`"Compare the photo with face "m-0", face "m-1", face "m-2"."`);
+      expect(search([]).next_steps).toEqual([]);
+      expect(search([match({ allowlisted: true })]).next_steps).toEqual([]);
+    });
+
+    const duplicate = [{ tag: "DUPLICATED_FACE", effect: "review" as const }];
+    test.each<
+      [
+        what: string,
+        matches: readonly Match[],
+        given: Partial<SearchReport>,
+        vendorData: string | undefined,
+        told: number,
+      ]
+    >([
+      ["the person's own record alone", [match({ vendorData: "u1" })], {}, "u1", 0],
+      ["the person's own and another's", [match({ vendorData: "u1" }), match({ vendorData: "u2" })], {}, "u1", 1],
+      ["the person's own, and one that is not shown", [match({ vendorData: "u1" })], { totalMatches: 2 }, "u1", 1],
+      ["nobody", [], {}, "u1", 1],
+      ["nobody, and no id", [match({ vendorData: null, allowlisted: true })], {}, undefined, 1],
+      ["the person's own record, blocklisted", [match({ vendorData: "u1", blocklisted: true })], {}, "u1", 1],
+    ])("a warning of a duplicate stands, or is the person's own: %s", (_what, matches, given, vendorData, told) => {
+      const { warnings } = search(matches, { ...given, warnings: duplicate }, vendorData);
+      expect(warnings.filter(({ tag }) => tag === "DUPLICATED_FACE")).toHaveLength(told);
+    });
+
+    test("another warning than of a duplicate is never dropped", () => {
+      const dark = [{ tag: "LOW_FACE_LUMINANCE", effect: "review" as const }];
+      expect(search([match({ vendorData: "u1" })], { warnings: dark }, "u1").outcome).toBe("review");
+    });
+
+    test("of two that are blocked, one strongly, the warning is that of the strong one", () => {
+      const tags = search([match({ blocklisted: true }), match({ blocklisted: true, similarity: 71 })]).warnings;
+      expect(tags.map(({ tag }) => tag)).toEqual(["FACE_IN_BLOCKLIST"]);
+    });
+
+    test("what is found is told in words", () => {
+      const said = (...args: Parameters<typeof search>) => search(...args).summary;
+      const cleared = match({ allowlisted: true });
+      expect(said([cleared, cleared])).toContain("2 faces found that were cleared by hand");
+      expect(said([match({ vendorData: "u1" })], {}, "u1")).toBe(
+        'Face search by Didit: 1 earlier record of the same person found. Nearest: "u1" with a similarity of 95 of 100.',
+      );
+      expect(said([match({ similarity: 40 })])).toBe(
+        "Face search by Didit: no duplicate found, 1 weak resemblance. Nearest: a face without a label with a similarity of 40 of 100.",
+      );
+      expect(said([match({ similarity: 40 })], { totalMatches: 3, note: "A note." })).toMatch(
+        /3 weak resemblances\..* A note\.$/,
+      );
+      expect(said([], { totalMatches: 1 })).toContain("reported but not shown");
+      expect(said([], { warnings: duplicate })).toContain(
+        "a match was reported but not shown: a person must review it",
+      );
+      expect(said([match({ similarity: 40 })], { verdict: "declined" })).toContain("no duplicate found");
+      expect(said([match({ similarity: 71, blocklisted: true }), match({ blocklisted: true })])).toContain(
+        "strong match with 2 blocklisted faces (95)",
+      );
+    });
+  });
+
+  test("a group of checks: the worst rules, each warning and step is told once", () => {
+    const dark = { tag: "LOW_FACE_LUMINANCE", effect: "review" as const };
+    const images = [facts("selfie"), facts("reference_image")];
+    const liveness = decide(SUBJECT, report({ warnings: [dark], raw: 1, faces: [face("user")] }));
+    const match = decide(
+      { ...SUBJECT, check: "face_match" },
+      report({ warnings: [dark], raw: 2, faces: [face("user"), face("reference")] }),
+    );
+    const steps = sumUp({ ...SUBJECT, check: "verify_person", images }, [liveness, match], 3);
+    expect(steps).toMatchObject({
+      outcome: "review",
+      images,
+      warnings: [{ tag: "LOW_FACE_LUMINANCE" }],
+      detected_faces: [face("user"), face("reference")],
+      raw: { liveness: 1, face_match: 2 },
+      next_steps: [WARNINGS.LOW_FACE_LUMINANCE.advice],
+    });
+    expect(steps.warnings).toHaveLength(1);
+    expect(steps.summary).toBe(
+      `Verification of the person by Didit: needs review by a person. ${liveness.summary} ${match.summary} 1 further step not run.`,
+    );
+    const all = sumUp({ ...SUBJECT, check: "verify_person" }, [decide(SUBJECT, report({}))], 1);
+    expect(all).toMatchObject({ outcome: "approved", detected_faces: [], next_steps: [], warnings: [] });
+    expect(all.summary).not.toContain("further");
+  });
+
+  test("once a step meets the blocklist, no other asks for a retake, and each still says what to do", () => {
+    const step = (tags: readonly string[], check: "liveness" | "face_search") =>
+      decide({ ...SUBJECT, check }, report({ warnings: tags.map((tag) => ({ tag, effect: "review" as const })) }));
+    const [poor, mixed, listed] = [
+      step(["LOW_FACE_LUMINANCE"], "liveness"),
+      step(["LOW_FACE_LUMINANCE", "HIGH_HACK_SCORE"], "liveness"),
+      step(["HIGH_HACK_SCORE", "FACE_IN_BLOCKLIST"], "face_search"),
+    ];
+    expect(fraudFirst([poor, mixed])).toEqual([poor, mixed]);
+    const [first, second, third] = fraudFirst([poor, mixed, listed]);
+    expect(first?.warnings[0]?.advice).toMatch(/^Do not ask for another photo/);
+    expect(first?.next_steps).toMatchInlineSnapshot(`
+      [
+        "Have a person look at the selfie (Didit request r-1) before anybody relies on this.",
+        "Do not report it as approved.",
+      ]
+    `);
+    expect(second?.next_steps).toEqual([WARNINGS.HIGH_HACK_SCORE.advice]);
+    expect(third).toEqual(listed);
+  });
 });

@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
-import { chmodSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { chmodSync, linkSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { crc32 } from "node:zlib";
@@ -7,7 +8,7 @@ import fc from "fast-check";
 import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { CheckError } from "../src/errors.ts";
-import type { Folders } from "../src/file.ts";
+import { type Folders, readLocalFile } from "../src/file.ts";
 import { type ImageLimits, loadImage, toImage, uploadName } from "../src/image.ts";
 import { temporaryFolder } from "./support/clients.ts";
 
@@ -58,6 +59,10 @@ beforeAll(async () => {
   ];
   const animation = chunk("acTL", Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]));
   writeFileSync(join(root, "animated.png"), Buffer.concat([start, animation, rest]));
+  const drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="90"/>';
+  const almost = Buffer.concat([start.subarray(0, 6), Buffer.of(0), start.subarray(7), rest, Buffer.from(drawing)]);
+  writeFileSync(join(root, "almost.png"), almost);
+  writeFileSync(join(root, "almost.webp"), `RIFF0000WEBP${drawing}`);
   const text = chunk("tEXt", Buffer.from("Comment\0IDAT"));
   writeFileSync(join(root, "hidden-animation.png"), Buffer.concat([start, text, animation, rest]));
   writeFileSync(join(root, "comment.png"), Buffer.concat([start, chunk("tEXt", Buffer.from("Comment\0acTL")), rest]));
@@ -230,6 +235,8 @@ describe("what is refused as an image", () => {
     ["a.pdf", /PDF/],
     ["a.jls", /is not JPEG/],
     ["a.cr2", /is not JPEG/],
+    ["almost.png", /damaged/], // whose size could be read from the drawing behind it
+    ["almost.webp", /damaged/],
     ["animated.png", /animated PNG/],
     ["hidden-animation.png", /animated PNG/],
     ["a.svg", /SVG/],
@@ -262,6 +269,66 @@ describe("what is refused as an image", () => {
     await expect(load(path, [root], { ...LIMITS, maxPixels: 1199 })).rejects.toMatchObject({ message: /40x30/ });
     expect(await load(path, [root], { ...LIMITS, maxPixels: 1200 })).toMatchObject({ width: 40 });
   });
+});
+
+describe("at the limits themselves", () => {
+  test("bytes, sides and pixels may be just that many", async () => {
+    const path = join(root, "photo.jpg");
+    const { size } = statSync(path);
+    const limits = { ...LIMITS, maxBytes: size, minSide: 30, maxSide: 40, maxPixels: 1200 };
+    expect(await load(path, [root], limits)).toMatchObject({ width: 40, height: 30 });
+    await expect(load(path, [root], { ...limits, maxBytes: size - 1 })).rejects.toMatchObject({ message: /limit is/ });
+    const million = { ...LIMITS, maxPixels: 1000 };
+    await expect(load(path, [root], million)).rejects.toMatchObject({ message: /limit is 0\.001 million/ });
+  });
+
+  test.each([4, 5])("an orientation of %i", async (orientation) => {
+    const path = join(root, `orientation-${orientation}.jpg`);
+    writeFileSync(path, await canvas().jpeg().withMetadata({ orientation }).toBuffer());
+    expect(await load(path)).toMatchObject(orientation < 5 ? { width: 40, height: 30 } : { width: 30, height: 40 });
+  });
+
+  test.each([2 ** 18 - 1, 2 ** 18, 2 ** 18 + 1])("%i bytes are read whole, at once or in the pool", async (size) => {
+    const path = join(root, `size-${size}.jpg`);
+    const jpeg = await canvas().jpeg().toBuffer();
+    const bytes = Buffer.concat([jpeg, randomBytes(size - jpeg.length)]);
+    writeFileSync(path, bytes);
+    expect(Buffer.compare((await load(path)).bytes, bytes)).toBe(0);
+  });
+});
+
+test("names with a colon or a scheme further on are names", async () => {
+  mkdirSync(join(root, "http:"));
+  for (const name of ["a:b.jpg", "http:/x.jpg", "xfile:y.jpg"]) {
+    writeFileSync(join(root, name), await canvas().jpeg().toBuffer());
+    expect(await load(join(root, name)), name).toMatchObject({ width: 40 });
+  }
+});
+
+test("a file that is no image is read by the same rules, and a hidden one not at all", async () => {
+  const read = (path: string) =>
+    readLocalFile(path, { folders: [root], dataFolder: data }, { maxBytes: 9, noun: "data" });
+  for (const name of ["plain.bin", "ends.", ".hidden"]) writeFileSync(join(root, name), "abc");
+  expect(Buffer.from(await read(join(root, "plain.bin"))).toString()).toBe("abc");
+  expect(Buffer.from(await read(join(root, "ends."))).toString()).toBe("abc");
+  await expect(read(join(root, ".hidden"))).rejects.toMatchObject({ code: "image_rejected", message: /hidden/i });
+  await expect(read(join(outside, "secret.jpg"))).rejects.toMatchObject({ code: "path_refused" });
+});
+
+test.runIf(process.platform === "linux")("each file is closed, read or refused", async () => {
+  const open = () => readdirSync("/proc/self/fd").length;
+  const before = open();
+  for (const name of ["photo.jpg", "text.jpg", "empty.jpg", "large.jpg", "headless.jpg"]) {
+    for (let n = 0; n < 20; n++) await load(join(root, name)).catch(() => {});
+  }
+  expect(open()).toBeLessThan(before + 10);
+});
+
+test("what is said of a missing file depends on whether folders are limited", async () => {
+  const limited = await load(join(root, "none.jpg")).catch((error: CheckError) => error);
+  const anywhere = await load(join(root, "none.jpg"), "anywhere").catch((error: CheckError) => error);
+  expect(limited).toMatchObject({ next: expect.stringContaining("BIOMETRICS_IMAGE_DIRS") });
+  expect(anywhere).toMatchObject({ next: expect.not.stringContaining("BIOMETRICS_IMAGE_DIRS") });
 });
 
 /** For two seconds: a file, then a link to the outside under the same name, as fast as it goes. */

@@ -83,7 +83,9 @@ test.each([
   [
     "the MCP SDK",
     /"@modelcontextprotocol\//,
-    ["http.ts", "links.ts", "server.ts", "sessions.ts", "skills.ts", "stdio.ts"].map((file) => `mcp/${file}`),
+    ["guard.ts", "http.ts", "links.ts", "server.ts", "sessions.ts", "skills.ts", "stdio.ts"].map(
+      (file) => `mcp/${file}`,
+    ),
   ],
   ["the real process environment", /process\.env/, ["main.ts"]],
   ["standard output", /process\.stdout|stdout \} = process/, ["main.ts", "mcp/stdio.ts"]],

@@ -139,7 +139,7 @@ export const proportion = (count: number, total: number): Estimate => ({
   interval: wilson(count, total),
 });
 
-/** How often everybody is drawn anew for the intervals. */
+/** How often everybody is drawn again for the intervals. */
 export const RESAMPLINGS = 200;
 
 /**

@@ -1,5 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { CheckError } from "../errors.ts";
+import { Turns } from "../turns.ts";
 
 /** The most bytes of files that all calls together hold. A call also holds its upload, which is a copy. */
 const MAX_BYTES = 96 * 2 ** 20;
@@ -31,16 +32,17 @@ export interface Admission {
 
 /**
  * Limits concurrent calls. A call above `maxCalls`, unread results included, is refused at once; the others wait for
- * memory before they read a file. Calls still running when `stopped` aborts end with that error.
+ * memory before they read a file, and their clients take turns. Calls still running when `stopped` aborts end with that
+ * error.
  */
 export function openAdmission(maxCalls: number, stopped: AbortSignal, maxBytes = MAX_BYTES): Admission {
   let calls = 0;
   let held = 0;
-  const waiting = new Set<{ readonly bytes: number; enter(): void }>();
+  const waiting = new Turns<{ readonly bytes: number; enter(): void }>();
   setMaxListeners(0, stopped);
 
   function admitWaiting(): void {
-    for (const next of waiting) {
+    for (let { next } = waiting; next !== undefined; { next } = waiting) {
       if (held > 0 && held + next.bytes > maxBytes) return;
       waiting.delete(next);
       held += next.bytes;

@@ -1,29 +1,27 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, isIP, type Socket } from "node:net";
-import { hostname, networkInterfaces } from "node:os";
+import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import {
+  CLIENT_INFO_META_KEY,
   createMcpHandler,
   isInitializeRequest,
   isLegacyRequest,
-  validateHostHeader,
-  validateOriginHeader,
 } from "@modelcontextprotocol/server";
 import { CheckError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Deps } from "../toolkit/context.ts";
+import { servedClient } from "../turns.ts";
 import { type Delivery, openAdmission } from "./admission.ts";
+import { guardOf, inAddress, isLoopback, namesOf, PATH } from "./guard.ts";
 import { serverFactory, type TransportOptions } from "./server.ts";
 import { openSessions, refusal, type Sessions } from "./sessions.ts";
 
-const PATH = "/mcp";
 /** For whoever watches over the process: no token, and nothing learned but that it serves. */
 const HEALTH_PATH = "/healthz";
-const METHODS = ["GET", "POST", "DELETE"];
 /** Requests contain paths, not images. */
 const MAX_BODY_BYTES = 2 ** 20;
 /**
@@ -103,7 +101,7 @@ export async function serveOverHttp(
       response.destroy();
     });
     // A stream of notifications has no end of its own to wait for.
-    if (request.method === "POST" && methodOf(message) !== "subscriptions/listen") {
+    if (request.method === "POST" && valueAt(message, "method") !== "subscriptions/listen") {
       underWay.add(answered);
       answered.finally(() => underWay.delete(answered));
     }
@@ -117,7 +115,9 @@ export async function serveOverHttp(
     const closed = new Promise((resolve) => response.once("close", resolve));
     const asked = toRequest(request, body, ended.signal);
     deliveries.set(asked, { ended: closed, giveUp: () => response.destroy() });
-    const answer = await route({ sessions, modern }, asked, message, ended.signal);
+    const answer = await servedClient.run(clientOf(request, message), () =>
+      route({ sessions, modern }, asked, message, ended.signal),
+    );
     if (!response.destroyed) await send(answer, response);
   }
 
@@ -210,50 +210,6 @@ function boundConnections(server: Server): Set<Socket> {
   return strangers;
 }
 
-/** The first error of a request, in the order in which a stranger may learn of them. */
-function guardOf(token: string, names: readonly string[]): (request: IncomingMessage) => Response | undefined {
-  const allowed = [...names];
-  const expected = digest(token);
-  return ({ headers, method = "", url = "" }) => {
-    // A page whose name was made to point here (DNS rebinding) sends its own name.
-    if (!validateHostHeader(headers.host, allowed).ok) {
-      return refusal(403, -32000, "This server does not accept the name in Host.");
-    }
-    if (!validateOriginHeader(headers.origin, allowed).ok) {
-      return refusal(403, -32000, "Pages from that Origin are not allowed.");
-    }
-    if (url.split("?")[0] !== PATH) return refusal(404, -32000, `The only path is ${PATH}.`);
-    const given = /^bearer +(\S+)$/i.exec(headers.authorization?.trim() ?? "")?.[1];
-    if (given === undefined || !timingSafeEqual(digest(given), expected)) {
-      const challenge = `Bearer realm="biometrics-mcp"${given === undefined ? "" : ', error="invalid_token"'}`;
-      return refusal(401, -32000, "A bearer token is required.", { "www-authenticate": challenge });
-    }
-    if (!METHODS.includes(method)) return refusal(405, -32000, "Method not allowed.", { allow: METHODS.join(", ") });
-    return undefined;
-  };
-}
-
-/** The same length for every text, so that comparing takes constant time. */
-function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
-}
-
-function isLoopback(host: string): boolean {
-  return ["localhost", "[::1]"].includes(inAddress(host)) || (isIP(host) === 4 && host.startsWith("127."));
-}
-
-/** The hosts that a client may name, as written in a URL. */
-function namesOf(host: string): string[] {
-  const interfaces = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
-  const isAnyAddress = ["", "0.0.0.0", "[::]"].includes(inAddress(host));
-  const own = isAnyAddress ? [hostname().toLowerCase(), ...interfaces.map(({ address }) => address)] : [host];
-  return ["localhost", "127.0.0.1", "[::1]", ...own.map(inAddress)];
-}
-
-function inAddress(host: string): string {
-  return isIP(host) === 6 ? new URL(`http://[${host.split("%")[0]}]`).hostname : host;
-}
-
 async function listen(server: Server, host: string, port: number): Promise<string> {
   try {
     await once(server.listen(port, host), "listening");
@@ -287,8 +243,22 @@ function parse(body: string): unknown {
   }
 }
 
-function methodOf(message: unknown): unknown {
-  return typeof message === "object" && message !== null ? Reflect.get(message, "method") : undefined;
+/**
+ * Tells clients apart, so that they can take turns. All have the same token, and one may use several connections, so a
+ * client without a session is known by its address and the name that it gives itself.
+ */
+function clientOf({ headers, socket }: IncomingMessage, message: unknown): string {
+  const session = headers["mcp-session-id"];
+  if (session !== undefined) return String(session);
+  const name = valueAt(message, "params", "_meta", CLIENT_INFO_META_KEY, "name");
+  return `${headers["x-forwarded-for"] ?? socket.remoteAddress} ${typeof name === "string" ? name : ""}`;
+}
+
+function valueAt(value: unknown, ...path: readonly string[]): unknown {
+  return path.reduce(
+    (inner, key) => (typeof inner === "object" && inner !== null ? Reflect.get(inner, key) : undefined),
+    value,
+  );
 }
 
 function toRequest({ headers, method = "GET" }: IncomingMessage, body: string, signal: AbortSignal): Request {

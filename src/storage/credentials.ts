@@ -17,7 +17,7 @@ import { acquireLock, idOf, type Lock, type Patience } from "./lock.ts";
 const FILE = "credentials.json";
 const LOCK = "credentials.lock";
 /** What a process that died while it wrote may have left behind: new contents, and the right to remove a lock. */
-const LEFT_BEHIND = /^credentials\.(json\.[0-9a-f]{16}\.tmp|lock\.\d+-\d+-\d+)$/;
+const LEFT_BEHIND = /^credentials\.(json\.[0-9a-f]{16}\.tmp|lock(\.\d+-\d+-\d+)+)$/;
 /** A few accounts take one or two KB. */
 const MAX_BYTES = 2 ** 20;
 /** More than the clocks of file systems are coarse, but for FAT's. */

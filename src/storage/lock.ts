@@ -45,9 +45,7 @@ export async function acquireLock(
     const now = performance.now();
     if (id !== seen.id) seen = { id, since: now };
     else if (id !== undefined && now - seen.since > deadAfterMs) {
-      // Whoever had the right to remove it was killed as well.
-      if (now - seen.since > 2 * deadAfterMs) await rm(rightTo(lock, id), { force: true });
-      await release(lock, id);
+      await release(lock, id, (now - seen.since) / deadAfterMs);
     }
     if (now - start > longestWaitMs) {
       throw new CheckError("unavailable", `Another process keeps ${what} locked.`, {
@@ -60,16 +58,18 @@ export async function acquireLock(
 
 /**
  * Removes the lock with this id, and no other: of all who want to, the one that can create a file of that name does,
- * so that nobody removes the lock that came after it.
+ * so that nobody removes the lock that came after it. Whoever dies in between leaves that file, which is removed in the
+ * same way by those who have waited for as long again: `waits` says for how many deaths.
  */
-async function release(lock: string, id: string): Promise<void> {
-  const right = rightTo(lock, id);
-  if ((await create(right)) === undefined) return;
-  if ((await idAt(lock)) === id) await rm(lock, { force: true });
-  await rm(right, { force: true });
+async function release(lock: string, id: string, waits = 0): Promise<void> {
+  const right = `${lock}.${id}`;
+  if ((await create(right)) !== undefined) {
+    if ((await idAt(lock)) === id) await rm(lock, { force: true });
+    return rm(right, { force: true });
+  }
+  const left = waits > 2 ? await idAt(right) : undefined;
+  if (left !== undefined) await release(right, left, waits - 1);
 }
-
-const rightTo = (lock: string, id: string) => `${lock}.${id}`;
 
 /** The id of the new file; undefined when there is one already. */
 async function create(file: string): Promise<string | undefined> {

@@ -258,6 +258,25 @@ test("the lock of a dead process is removed by one of all who wait for it, and n
   expect(readdirSync(folder)).toEqual(["credentials.json"]);
 });
 
+test("a process that was killed while it removed its lock keeps nobody out", async () => {
+  const folder = newFolder();
+  await openCredentials(folder).update((it) => it);
+  const lock = join(folder, "credentials.lock");
+  writeFileSync(lock, "", { mode: 0o600 });
+  const { ino, mtimeNs, size } = statSync(lock, { bigint: true });
+  const right = `${lock}.${ino}-${mtimeNs}-${size}`;
+  writeFileSync(right, "", { mode: 0o600 });
+  // And one that was killed while it removed what the first had left.
+  const of = statSync(right, { bigint: true });
+  writeFileSync(`${right}.${of.ino}-${of.mtimeNs}-${of.size}`, "", { mode: 0o600 });
+  const waiting = Array.from({ length: 10 }, (_, n) =>
+    openCredentials(folder, { deadAfterMs: 500 }).update(adding(`n-${n}@mail.org`)),
+  );
+  await Promise.all(waiting);
+  expect(emails(await openCredentials(folder).read())).toHaveLength(10);
+  expect(readdirSync(folder)).toEqual(["credentials.json"]);
+});
+
 test("a process that slept while others took its lock does not overwrite what they stored", async () => {
   const folder = newFolder();
   const credentials = openCredentials(folder);

@@ -98,6 +98,25 @@ describe("a gallery that was there", () => {
   });
 });
 
+test("a page of zeroes, wherever it lies, is damage, or leaves every face where it was", async () => {
+  const PAGE_BYTES = 16_384;
+  const intact = await galleryWithAda();
+  const pages = (await stat(intact)).size / PAGE_BYTES;
+  let refused = 0;
+  for (let page = 0; page < pages; page++) {
+    const file = join(await emptyFolder(), "gallery.sqlite");
+    await cp(`${intact}.mark`, `${file}.mark`);
+    await writeFile(file, (await readFile(intact)).fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES), {
+      mode: 0o600,
+    });
+    const answer = await searchAfterOpening(file).catch((thrown: unknown) => thrown);
+    if (answer instanceof Error) expect(answer, `page ${page}`).toMatchObject(SETUP);
+    else expect(answer, `page ${page}`).toMatchObject({ total: 1 });
+    if (answer instanceof Error) refused += 1;
+  }
+  expect(refused).toBeGreaterThan(3);
+});
+
 describe.each([true, false])("an embedding that is no unit vector is no stranger (extension: %s)", (extension) => {
   const scaled = (by: number) => bytesOf(ada.map((component) => component * by));
   test.each([

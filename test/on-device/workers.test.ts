@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { workerClient } from "../../src/providers/on-device/worker-client.ts";
+import { servedClient } from "../../src/turns.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
 import { makePhotos } from "../support/photos.ts";
 import { BUILT } from "./setting.ts";
@@ -51,6 +52,20 @@ test("a few calls share one worker, which has two threads where there are two co
   expect(order).toEqual([0, 1, 2, 3]);
   expect(new Set(told.map(({ by }) => by)).size).toBe(1);
   expect(told[0]?.threads).toBe(Math.min(2, CORES));
+});
+
+test("clients take turns, and the calls of each stay in order", async () => {
+  const call = await useSlowWorkers();
+  const done: string[] = [];
+  const asked = ["busy", "other"].map((client, i) =>
+    servedClient.run(client, () => call([6, 2][i] ?? 0)).finally(() => done.push(client)),
+  );
+  const orders = (await Promise.all(asked)).map(({ order }) => order);
+  expect(done).toEqual(["other", "busy"]);
+  expect(orders).toEqual([
+    [0, 1, 2, 3, 4, 5],
+    [0, 1],
+  ]);
 });
 
 test.skipIf(CORES < 2)("calls that stand in line get one worker a core, and each its own answer", async () => {

@@ -86,9 +86,15 @@ test("it is small, by itself and with what it depends on", () => {
   expect(all).toBeLessThan(MAX_MB);
 });
 
+/** The runtime's own file, as it is published: a module that also names `require`, which publint takes for CommonJS. */
+const TAKEN_FOR_COMMONJS = "/dist/ort-wasm-simd-threaded.mjs";
+
 test("publint has nothing to say", async () => {
   const { messages } = await publint({ pkgDir: installed, strict: true, pack: false });
-  expect(messages).toEqual([]);
+  const others = messages.filter(
+    ({ code, args }) => code !== "FILE_INVALID_EXPLICIT_FORMAT" || args.actualFilePath !== TAKEN_FOR_COMMONJS,
+  );
+  expect(others).toEqual([]);
 });
 
 test("npx finds its command", async () => {

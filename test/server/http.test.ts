@@ -61,7 +61,7 @@ describe.each(HTTP_ERAS)("over HTTP, $era", ({ connect }) => {
 
   test("a link is offered to a client that can open one", async () => {
     const opened: string[] = [];
-    const client = await connect(server, (url) => opened.push(url));
+    const client = await connect(server, { onLink: (url) => opened.push(url) });
     const session = "https://checkout.stripe.com/c/pay/cs_test_1";
     didit.next({ status: 200, body: { checkout_session_id: "cs_test_1", checkout_session_url: session } });
     const { structuredContent } = await client.call("top_up", { amount_in_dollars: 50 });

@@ -27,6 +27,8 @@ export interface ToolAnswer extends z.infer<typeof toolResult> {
 
 interface CallOptions {
   readonly signal?: AbortSignal;
+  /** How long the client waits, in milliseconds. Default 25,000. */
+  readonly timeout?: number;
   readonly onprogress?: (progress: {
     progress: number;
     total?: number | undefined;
@@ -139,7 +141,7 @@ function callTool(
   const given = {
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(options.onprogress === undefined ? {} : { onprogress: options.onprogress }),
-    timeout: 25_000,
+    timeout: options.timeout ?? 25_000,
   };
   return client instanceof LegacyClient
     ? client.callTool({ name, arguments: args }, undefined, given)

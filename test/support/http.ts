@@ -66,10 +66,18 @@ export async function spawnHttp({ env = {}, args = [] }: HttpSetup = {}): Promis
   };
 }
 
+interface HttpClient {
+  /** Makes the client one that can open links, which it is told here. */
+  readonly onLink?: (url: string) => void;
+  /** What it says that it is. */
+  readonly name?: string;
+  /** As a proxy before the server adds them. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 export interface HttpEra {
   readonly era: string;
-  /** `onLink`: makes the client one that can open links, which it is told here. */
-  connect(server: HttpServer, onLink?: (url: string) => void): Promise<Connection>;
+  connect(server: HttpServer, client?: HttpClient): Promise<Connection>;
 }
 
 const LINKS = { capabilities: { elicitation: { url: {} } } };
@@ -78,23 +86,23 @@ const LINKS = { capabilities: { elicitation: { url: {} } } };
 export const HTTP_ERAS: readonly HttpEra[] = [
   {
     era: "2025-11-25",
-    async connect(server, onLink) {
-      const client = new LegacyClient({ name: "test", version: "1.0.0" }, onLink && LINKS);
+    async connect(server, { onLink, name = "test", headers } = {}) {
+      const client = new LegacyClient({ name, version: "1.0.0" }, onLink && LINKS);
       if (onLink !== undefined) client.setRequestHandler(ElicitRequestSchema, open(onLink));
-      const transport = new LegacyTransport(new URL(server.url), authorized(server));
+      const transport = new LegacyTransport(new URL(server.url), authorized(server, headers));
       // The types of the old package predate exact optional properties.
       return closing(await connected(client, processOf(server), () => client.connect(transport as never)));
     },
   },
   {
     era: "2026-07-28",
-    async connect(server, onLink) {
+    async connect(server, { onLink, name = "test", headers } = {}) {
       const client = new ModernClient(
-        { name: "test", version: "1.0.0" },
+        { name, version: "1.0.0" },
         { versionNegotiation: { mode: { pin: "2026-07-28" } }, ...(onLink && LINKS) },
       );
       if (onLink !== undefined) client.setRequestHandler("elicitation/create", open(onLink));
-      const transport = new ModernTransport(new URL(server.url), authorized(server));
+      const transport = new ModernTransport(new URL(server.url), authorized(server, headers));
       return closing(await connected(client, processOf(server), () => client.connect(transport)));
     },
   },
@@ -107,7 +115,9 @@ function open(onLink: (url: string) => void) {
   };
 }
 
-const authorized = ({ token }: HttpServer) => ({ requestInit: { headers: { authorization: `Bearer ${token}` } } });
+const authorized = ({ token }: HttpServer, headers: HttpClient["headers"]) => ({
+  requestInit: { headers: { ...headers, authorization: `Bearer ${token}` } },
+});
 const processOf = ({ pid }: HttpServer) => ({ pid, stderr: null });
 
 export interface RawAnswer {

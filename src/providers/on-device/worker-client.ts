@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { Worker, type WorkerOptions } from "node:worker_threads";
 import { CheckError } from "../../errors.ts";
+import { Turns } from "../../turns.ts";
 import { cancelled } from "./cancelled.ts";
 import type { Answer, Input, Job, OperationName, Output, WorkerData } from "./messages.ts";
 
@@ -42,13 +43,13 @@ export interface WorkerClient {
 }
 
 /**
- * Starts a worker, and a new one at the first call after it died. One worker has two cores for each
- * network, so that a call is soon answered; as long as calls stand in line there is one worker a core instead, which
- * answers more of them. Whoever came first is first.
+ * Starts a worker, and a new one at the first call after it died. One worker has two cores for each network, so that a
+ * call is soon answered; as long as calls stand in line there is one worker a core instead, which answers more of them.
+ * Clients take turns; of one client, the call that came first is first.
  */
 export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): WorkerClient {
   /** Not yet with a worker. */
-  const waiting: Pending[] = [];
+  const waiting = new Turns<Pending>();
   const members: Member[] = [];
   /** Since when calls stand in line, or stood when a worker came to help. */
   let waitingSince: number | undefined;
@@ -83,7 +84,7 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
   /** A worker is gone, and with it what it worked at; with the last one also what waits. */
   function lose(member: Member, cause: unknown): void {
     if (!dismiss(member)) return;
-    const lost = [...member.running.values(), ...(members.length === 0 ? waiting.splice(0) : [])];
+    const lost = [...member.running.values(), ...(members.length === 0 ? waiting.clear() : [])];
     for (const { reject } of lost) {
       reject(
         isClosed
@@ -107,7 +108,7 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
   function advance(): void {
     if (isClosed) return;
     hand();
-    if (waiting.length === 0) waitingSince = undefined;
+    if (waiting.size === 0) waitingSince = undefined;
     else waitingSince ??= performance.now();
     if (waitingSince !== undefined && performance.now() - waitingSince > PATIENCE_MS) {
       waitingSince = performance.now();
@@ -126,11 +127,11 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
 
   /** Gives what waits to those who have room, the first to whoever has the least to do. */
   function hand(): void {
-    for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
+    for (let { next } = waiting; next !== undefined; { next } = waiting) {
       const staying = members.filter(({ isLeaving }) => !isLeaving);
       const [least = start(THREADS)] = staying.toSorted((a, b) => a.running.size - b.running.size);
       if (least.running.size >= MAX_RUNNING) break;
-      waiting.shift();
+      waiting.delete(next);
       clearTimeout(least.idle);
       least.idle = undefined;
       least.running.set(next.job.id, next);
@@ -153,7 +154,7 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
   return {
     async call<N extends OperationName>(operation: N, input: Input<N>, signal: AbortSignal) {
       if (isClosed || signal.aborted) throw cancelled();
-      if (waiting.length >= MAX_WAITING) {
+      if (waiting.size >= MAX_WAITING) {
         throw new CheckError("rate_limited", "Too many checks are waiting for the face engine.", {
           retryAfterSeconds: 5,
         });
@@ -164,13 +165,12 @@ export function workerClient(file: URL, { pack }: Pick<WorkerData, "pack">): Wor
       const pending: Pending = { job, resolve, reject };
       const abort = () => {
         Atomics.store(job.stop, 0, 1);
-        const place = waiting.indexOf(pending);
-        if (place >= 0) waiting.splice(place, 1);
+        waiting.delete(pending);
         reject(cancelled());
         advance();
       };
       signal.addEventListener("abort", abort, { once: true });
-      waiting.push(pending);
+      waiting.add(pending);
       advance();
       try {
         return (await promise) as Output<N>;

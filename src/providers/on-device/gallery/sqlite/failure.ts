@@ -74,10 +74,23 @@ export function isBusy(thrown: unknown): boolean {
   return result !== undefined && BY_RESULT[result] === BUSY;
 }
 
-/** The built-in and the package both give `errcode`, with the extended code in its upper bytes. */
+/** SQLite's own words for its results: all that the package's `all` leaves of them. */
+const BY_WORDS: Readonly<Record<string, number>> = {
+  "access permission denied": 3,
+  "database is locked": 5,
+  "database table is locked": 6,
+  "attempt to write a readonly database": 8,
+  "disk I/O error": 10,
+  "database disk image is malformed": 11,
+  "database or disk is full": 13,
+  "unable to open database file": 14,
+  "file is not a database": 26,
+};
+
+/** The built-in and the package both give `errcode` nearly always, with the extended code in its upper bytes. */
 function resultOf(thrown: unknown): number | undefined {
-  if (!(thrown instanceof Error) || !("errcode" in thrown) || typeof thrown.errcode !== "number") return undefined;
-  return thrown.errcode & 0xff;
+  if (!(thrown instanceof Error) || errnoOf(thrown) !== "ERR_SQLITE_ERROR") return undefined;
+  return "errcode" in thrown && typeof thrown.errcode === "number" ? thrown.errcode & 0xff : BY_WORDS[thrown.message];
 }
 
 function asCheckError({ code, message, next }: Explanation, cause: unknown): CheckError {

@@ -8,6 +8,11 @@ import { CheckError } from "./errors.ts";
 /** Who makes the checks on photos; `auto` chooses one of the others. */
 export const PROVIDER_CHOICES = ["auto", "didit", "on-device"] as const;
 
+/** It becomes part of a file's name and of a table's. */
+export const GALLERY_NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
+export const GALLERY_NAME_RULE = "1 to 40 small letters, digits or hyphens, not starting with a hyphen";
+export const DEFAULT_GALLERY = "default";
+
 /** Everything that an operator can set, in the order of `--help`. */
 export const SETTINGS = {
   BIOMETRICS_PROVIDER: "auto (Didit if there is a key, otherwise on the device), didit or on-device",
@@ -26,7 +31,8 @@ export const SETTINGS = {
   BIOMETRICS_DATA_DIR: "folder for the gallery and credentials (the platform's data folder)",
   BIOMETRICS_AUDIT_LOG: "file to which every decision is appended before it is given (none)",
   BIOMETRICS_MODELS: "a folder with a model pack for checks on the device (the pack that `models use` chose)",
-  BIOMETRICS_GALLERY_URL: "postgres://... for a gallery in Postgres with pgvector (a SQLite file in the data folder)",
+  BIOMETRICS_GALLERY: "the gallery of calls that name none (default)",
+  BIOMETRICS_GALLERY_URL: "postgres://... for galleries in Postgres with pgvector (SQLite files in the data folder)",
   BIOMETRICS_TIMEOUT_MS: "time limit for a call to a provider, in milliseconds (60000)",
   BIOMETRICS_HTTP_TOKEN: "bearer token for clients of serve --http, 32 characters or more (a new one at each start)",
   HTTPS_PROXY: "proxy for calls to providers",
@@ -75,6 +81,8 @@ export interface Config {
   readonly auditLog: string | undefined;
   /** The folder of a model pack, absolute; undefined: the one that was chosen, or the shipped one. */
   readonly models: string | undefined;
+  /** The gallery of calls that name none. */
+  readonly gallery: string;
   readonly galleryUrl: string | undefined;
   readonly timeoutMs: number;
   readonly httpToken: string | undefined;
@@ -127,6 +135,7 @@ export function readConfig(environment: Environment, saved: Environment = {}): C
     dataFolder: settings.BIOMETRICS_DATA_DIR ?? envPaths("biometrics-mcp", { suffix: "" }).data,
     auditLog: settings.BIOMETRICS_AUDIT_LOG,
     models: settings.BIOMETRICS_MODELS,
+    gallery: settings.BIOMETRICS_GALLERY,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,
     httpToken: settings.BIOMETRICS_HTTP_TOKEN,
@@ -209,6 +218,10 @@ const settingsSchema = z.object({
   BIOMETRICS_DATA_DIR: folder.optional(),
   BIOMETRICS_AUDIT_LOG: folder.optional(),
   BIOMETRICS_MODELS: folder.optional(),
+  BIOMETRICS_GALLERY: z
+    .string()
+    .regex(GALLERY_NAME, { error: `must be ${GALLERY_NAME_RULE}` })
+    .default(DEFAULT_GALLERY),
   BIOMETRICS_GALLERY_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\//, { error: "must start with postgres://" })

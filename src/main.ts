@@ -8,8 +8,11 @@ import { readSettings } from "./storage/settings.ts";
 // Whatever a dependency prints with console must not end up between protocol frames.
 globalThis.console = new Console(process.stderr, process.stderr);
 
-const password = process.env["BIOMETRICS_PASSWORD"];
-const secrets = [password, ...SECRET_SETTINGS.map((name) => process.env[name]?.trim())].filter(
+const asked = {
+  BIOMETRICS_PASSWORD: process.env["BIOMETRICS_PASSWORD"],
+  BIOMETRICS_PASSPHRASE: process.env["BIOMETRICS_PASSPHRASE"],
+};
+const secrets = [...Object.values(asked), ...SECRET_SETTINGS.map((name) => process.env[name]?.trim())].filter(
   (secret): secret is string => secret !== undefined && secret.length >= 8,
 );
 /** The shells' exit code for "ended by Ctrl-C". */
@@ -44,8 +47,8 @@ const terminal = {
   errors: process.stderr,
   input: process.stdin,
   signal: interrupted.signal,
-  readPassword: async (message: string) => {
-    if (password !== undefined || !process.stdin.isTTY) return password;
+  readSecret: async (message: string, variable: keyof typeof asked) => {
+    if (asked[variable] !== undefined || !process.stdin.isTTY) return asked[variable];
     const { default: ask } = await import("@inquirer/password");
     // Standard output is for the result.
     const options = { output: process.stderr, signal: interrupted.signal };

@@ -21,3 +21,25 @@ export function once<T>(make: () => Promise<T>): Once<T> {
     peek: () => made,
   };
 }
+
+/** One thing for each id, made at the first call. */
+export interface Each<T> {
+  get(id: string, make: () => Promise<T>): Promise<T>;
+  /** Closes what was made. */
+  close(): Promise<void>;
+}
+
+export function onceEach<T extends { close(): Promise<void> }>(): Each<T> {
+  const made = new Map<string, Once<T>>();
+  return {
+    get(id, make) {
+      const known = made.get(id) ?? once(make);
+      made.set(id, known);
+      return known.get();
+    },
+    async close() {
+      const all = await Promise.allSettled([...made.values()].map((one) => one.peek()));
+      await Promise.allSettled(all.map((one) => (one.status === "fulfilled" ? one.value?.close() : undefined)));
+    },
+  };
+}

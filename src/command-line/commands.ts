@@ -1,68 +1,29 @@
-import { writeFile } from "node:fs/promises";
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
-import { type App, openApp, VERSION } from "../app.ts";
+import { type App, VERSION } from "../app.ts";
 import type { Config } from "../config.ts";
-import { render } from "../decision/render.ts";
 import { CheckError } from "../errors.ts";
-import type { Folders } from "../file.ts";
-import type { Log } from "../log.ts";
 import { serve } from "../mcp/stdio.ts";
-import { loadSharp } from "../sharp.ts";
-import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
-import type { Outcome } from "../warnings.ts";
-import { batchIn, batchOf, declareBatch, type Wanted, worstOf } from "./batch/command.ts";
-import type { BatchFlags } from "./batch/run.ts";
+import { batchOf, declareBatch } from "./batch/command.ts";
+import { callTool } from "./call.ts";
 import { completionOf, SHELLS, type Shell } from "./completion.ts";
-import { checkAuditLog, checkGallery, diagnose } from "./doctor.ts";
+import { checkAuditLog, type Diagnosis, diagnose } from "./doctor.ts";
+import { declareMany, isForMany } from "./enroll-many.ts";
 import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
-import {
-  declare,
-  givenOf,
-  type Input,
-  inputsOf,
-  isReadingAnywhere,
-  kebab,
-  settingsOf,
-  toNumber,
-  withSettings,
-} from "./flags.ts";
+import { declare, inputsOf, isReadingAnywhere, kebab, settingsOf, toNumber, withSettings } from "./flags.ts";
 import { commandOf, forPerson } from "./for-person.ts";
-import { isScreen, onScreen, type Screen, stopwatch, styled } from "./screen.ts";
-import { fromInputToo, type StandardInput } from "./standard-input.ts";
-
-/** Scripts rely on these. Success without a decision is 0 as well. */
-const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } satisfies Record<
-  Outcome | "error" | "usage",
-  number
->;
+import { GALLERY_COMMANDS } from "./gallery.ts";
+import { EXIT, printFailure, report, type Terminal, withApp } from "./terminal.ts";
 
 const EXIT_HELP =
   "Exit code: 0 approved (or done), 1 failed and nothing was decided, 2 wrong usage, 3 a person must review, 4 declined.";
-
-/** What a command uses of its process; `main.ts` passes the real one. */
-export interface Terminal {
-  readonly log: Log;
-  readonly print: (text: string) => void;
-  /** Standard output, to which `print` writes. */
-  readonly output: Screen;
-  /** Standard error, for progress. */
-  readonly errors: Screen;
-  /** The source of the image named `-`. */
-  readonly input: StandardInput;
-  readonly signal: AbortSignal;
-  /** From BIOMETRICS_PASSWORD, or typed without echo; undefined if neither is available. */
-  readonly readPassword: (prompt: string) => Promise<string | undefined>;
-  /** The configuration from the environment, overridden by flags. */
-  readonly configure: (flags: Readonly<Record<string, string>>) => Config;
-}
 
 type ModelCommand = (
   commands: typeof import("./models.ts"),
   name: string,
   config: Config,
   signal: AbortSignal,
-) => ReturnType<typeof diagnose>;
+) => Promise<Diagnosis>;
 
 /** Loaded only when one of them is run. */
 const MODEL_COMMANDS: readonly (readonly [usage: string, description: string, work: ModelCommand])[] = [
@@ -100,7 +61,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     if (command.name() !== kebab(tool.name)) command.alias(kebab(tool.name));
     const inputs = inputsOf(tool);
     const kind = batchOf(tool);
-    for (const input of inputs) declare(command, input, kind?.argument);
+    for (const input of inputs) declare(command, input, isForMany(tool) ? (name) => `[${name}]` : kind?.argument);
+    if (isForMany(tool)) declareMany(command);
     command.option("--json", "print only the structured result");
     if (kind !== undefined) declareBatch(command, kind);
     withSettings(command, isReadingAnywhere).action(async () => {
@@ -113,24 +75,27 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .description("Show the setup and test it. No check is run or billed.");
   withSettings(doctor.option("--json", "print only the structured result")).action(async () => {
     exitCode = await withApp(doctor, terminal, async (app, config) =>
-      report(doctor, await diagnose(app, config, terminal.signal)),
+      report(doctor, terminal, await diagnose(app, config, terminal.signal)),
     );
   });
-  const gallery = program
-    .command("gallery")
-    .description("Maintain the face gallery on this machine.")
-    .command("check")
-    .description("Check the gallery for damage without changing it.");
-  withSettings(gallery.option("--json", "print only the structured result")).action(async () => {
-    exitCode = await withApp(gallery, terminal, async (_app, config) => report(gallery, await checkGallery(config)));
-  });
+  const gallery = program.command("gallery").description("Maintain the face galleries on this machine.");
+  for (const { usage, description, options = [], work } of GALLERY_COMMANDS) {
+    const command = gallery.command(usage).description(description);
+    for (const [flags, meaning] of options) command.option(flags, meaning);
+    withSettings(command.option("--json", "print only the structured result")).action(async () => {
+      const [file = ""]: readonly string[] = command.processedArgs;
+      exitCode = await withApp(command, terminal, async (_app, config) =>
+        report(command, terminal, await work({ config, file, flags: command.opts(), terminal })),
+      );
+    });
+  }
   const models = program.command("models").description("Choose the networks of the checks on this machine.");
   for (const [usage, description, work] of MODEL_COMMANDS) {
     const command = models.command(usage).description(description);
     withSettings(command.option("--json", "print only the structured result")).action(async () => {
       const [name = ""]: readonly string[] = command.processedArgs;
       exitCode = await withApp(command, terminal, async (_app, config) =>
-        report(command, await work(await import("./models.ts"), name, config, terminal.signal)),
+        report(command, terminal, await work(await import("./models.ts"), name, config, terminal.signal)),
       );
     });
   }
@@ -161,7 +126,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     exitCode = await withApp(audit, terminal, async (_app, { auditLog }) => {
       const [file = auditLog] = audit.processedArgs as readonly (string | undefined)[];
       if (file === undefined) throw new CheckError("invalid_input", "No audit log was named.", { next: NAME_LOG });
-      return report(audit, await checkAuditLog(file, audit.opts<{ head?: string }>().head));
+      return report(audit, terminal, await checkAuditLog(file, audit.opts<{ head?: string }>().head));
     });
   });
   const server = program
@@ -183,11 +148,6 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .addArgument(new Argument("<shell>").choices(SHELLS))
     .action((shell: Shell) => terminal.print(completionOf(program, shell)));
 
-  function report(command: Command, { findings, text, ok }: Awaited<ReturnType<typeof diagnose>>): number {
-    terminal.print(isJson(command) ? JSON.stringify(findings) : forPerson(text));
-    return ok ? EXIT.approved : EXIT.error;
-  }
-
   try {
     await program.parseAsync([...args], { from: "user" });
     return exitCode;
@@ -208,83 +168,6 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-/** For scripts. */
-function printFailure({ print }: Terminal, { code, message, next, retryable, retryAfterSeconds }: CheckError): void {
-  print(JSON.stringify({ error: { code, message, next, retryable, retry_after_seconds: retryAfterSeconds } }));
-}
-
-async function callTool(tool: Tool, inputs: readonly Input[], command: Command, terminal: Terminal): Promise<number> {
-  const given = givenOf(command, inputs);
-  let batch: Wanted | undefined;
-  const work = async (app: App) => {
-    if (batch !== undefined) return callMany(tool, batch, given, app, command, terminal);
-    const loadImage = fromInputToo(app, terminal);
-    const watch = stopwatch();
-    const { preview } = command.opts<{ preview?: string }>();
-    let picture: Uint8Array | undefined;
-    const context = {
-      ...app,
-      loadImage,
-      signal: terminal.signal,
-      onStage: watch.begin,
-      onFailure: terminal.log,
-      onPicture: (jpeg: Uint8Array | undefined) => {
-        picture = jpeg;
-      },
-    };
-    for (const name of tool.secrets) {
-      const secret = await terminal.readPassword(`${name} (empty: a strong one is generated)`);
-      if (secret !== undefined) given.push([name, secret]);
-    }
-    if (preview !== undefined) given.push(["preview", true]);
-    const result = await tool.call(Object.fromEntries(given), context);
-    if (preview !== undefined) await writePicture(preview, picture, terminal);
-    if (isJson(command)) terminal.print(JSON.stringify(result));
-    else if (isScreen(terminal.output)) terminal.print(onScreen(result, watch.end(), terminal.output));
-    else terminal.print(forPerson(render(result)));
-    return EXIT[outcomeOf(result) ?? "approved"];
-  };
-  return withApp(command, terminal, work, (config) => {
-    const kind = batchOf(tool);
-    batch = kind && batchIn(command, kind);
-    return batch?.foldersOf(config) ?? "anywhere";
-  });
-}
-
-async function callMany(
-  tool: Tool,
-  batch: Wanted,
-  given: readonly (readonly [string, unknown])[],
-  app: App,
-  command: Command,
-  terminal: Terminal,
-): Promise<number> {
-  const flags = command.opts<BatchFlags>();
-  const { runBatch } = await import("./batch/run.ts");
-  const items = await batch.items(app);
-  const named = Object.keys(items[0] ?? {});
-  const args = Object.fromEntries(given.filter(([name]) => !named.includes(name)));
-  const worst = worstOf(await runBatch({ tool, check: batch.check, args, items, app, flags }, terminal), flags.failOn);
-  return worst === "failed" ? EXIT.error : EXIT[worst];
-}
-
-/** A failure here is only logged: the decision was made, and maybe paid for. */
-async function writePicture(file: string, jpeg: Uint8Array | undefined, { log }: Terminal): Promise<void> {
-  if (jpeg === undefined) return; // logged before
-  try {
-    const isPng = file.toLowerCase().endsWith(".png");
-    const bytes = isPng ? await (await loadSharp())(jpeg).png({ palette: true, effort: 4 }).toBuffer() : jpeg;
-    await writeFile(file, bytes, { mode: 0o600 }); // it shows a person
-  } catch (thrown) {
-    log("The picture could not be written.", thrown);
-  }
-}
-
-function outcomeOf(result: Readonly<Record<string, unknown>>): Outcome | undefined {
-  const outcome = result["outcome"];
-  return outcome === "approved" || outcome === "review" || outcome === "declined" ? outcome : undefined;
-}
-
 /** Serves until the operator stops it. Only the operator sees configuration errors. */
 function serveHttp(command: Command, terminal: Terminal, flags: HttpFlags): Promise<number> {
   const { host = "127.0.0.1", port = HTTP_PORT, name: names = [] } = flags;
@@ -295,33 +178,6 @@ function serveHttp(command: Command, terminal: Terminal, flags: HttpFlags): Prom
   };
   return withApp(command, terminal, work, ({ imageFolders }) => imageFolders);
 }
-
-/** Opens what a command needs and closes it again. Errors are printed to stderr and, with --json, to stdout too. */
-async function withApp(
-  command: Command,
-  terminal: Terminal,
-  work: (app: App, config: Config) => Promise<number>,
-  // A path on the command line was typed by the user, so its file may be read anywhere.
-  foldersOf: (config: Config) => Folders = () => "anywhere",
-): Promise<number> {
-  let app: App | undefined;
-  try {
-    const config = terminal.configure(settingsOf(command));
-    app = openApp(config, foldersOf(config));
-    return await work(app, config);
-  } catch (thrown) {
-    if (thrown instanceof CommanderError) throw thrown;
-    const error = CheckError.from(thrown);
-    terminal.log(forPerson(error.toText()).replace(/^Error/, (word) => styled("red", word, terminal.errors)));
-    if (error.cause !== undefined) terminal.log("Detail", error.cause);
-    if (isJson(command)) printFailure(terminal, error);
-    return error.code === "invalid_input" || (error.code === "setup" && app === undefined) ? EXIT.usage : EXIT.error;
-  } finally {
-    await app?.close();
-  }
-}
-
-const isJson = (command: Command) => command.opts<{ json?: boolean }>().json === true;
 
 interface HttpFlags {
   readonly http?: true | undefined;

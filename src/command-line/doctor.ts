@@ -85,16 +85,17 @@ const linesOf = (findings: readonly Finding[]) =>
   findings.map(({ test, ok, detail }) => `${ok ? "ok   " : "FAULT"} ${test}: ${detail}`);
 
 async function inspect(config: Config): Promise<Inspection & { readonly place: string }> {
-  const [{ inspectGallery, locateGallery }, { embeddingModelOf }, { choosePack }] = await Promise.all([
+  const [{ inspectGallery, locateGalleries, placeOf }, { embeddingModelOf }, { choosePack }] = await Promise.all([
     import("../providers/on-device/gallery/open.ts"),
     import("../providers/on-device/models.ts"),
     import("../providers/on-device/choice.ts"),
   ]);
-  const location = locateGallery(config);
+  const location = locateGalleries(config);
+  const name = config.gallery;
   const inspection = await attemptInspection(async () =>
-    inspectGallery({ location, model: embeddingModelOf(await choosePack(config)) }),
+    inspectGallery({ location, name, model: embeddingModelOf(await choosePack(config)) }),
   );
-  return { place: "file" in location ? location.file : hostOf(location.url), ...inspection };
+  return { place: placeOf(location, name), ...inspection };
 }
 
 /** An error that prevents the inspection is a finding like any other. */
@@ -106,13 +107,6 @@ async function attemptInspection(work: () => Promise<Inspection>): Promise<Inspe
     // The other checks work without a gallery.
     return { faces: null, findings: [{ test: "gallery", ok: code === "unsupported", detail: `${message} ${next}` }] };
   }
-}
-
-/** Without the user name and the password. */
-function hostOf(url: string): string {
-  if (!URL.canParse(url)) return "BIOMETRICS_GALLERY_URL";
-  const { host, pathname } = new URL(url);
-  return `postgres://${host}${pathname}`;
 }
 
 const GALLERY_OF_DIDIT: Finding = { test: "gallery", ok: true, detail: "not used: Didit keeps the faces" };

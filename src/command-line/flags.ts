@@ -124,13 +124,15 @@ const SWITCHES: readonly Setting[] = ["BIOMETRICS_STRIP_METADATA"];
 /** A path on the command line may be anywhere, so for a check the allowed folders would be a flag without effect. */
 export const isReadingAnywhere = (name: Setting) => name !== "BIOMETRICS_IMAGE_DIRS";
 
+const SETTINGS_GROUP = "Settings (also environment variables):";
+
 export function withSettings(command: Command, applies: (name: Setting) => boolean = () => true): Command {
   for (const [name, flag] of FLAGS.filter(([setting]) => applies(setting))) {
     if (command.options.some(({ long }) => long === `--${flag}`)) continue; // the tool has an argument of that name
     const isList = name === "BIOMETRICS_IMAGE_DIRS";
     const value = isList ? " [folder...]" : SWITCHES.includes(name) ? "" : " <value>";
     const option = new Option(`--${flag}${value}`, SETTINGS[name]);
-    command.addOption(option.helpGroup("Settings (also environment variables):"));
+    command.addOption(option.helpGroup(SETTINGS_GROUP));
   }
   const names = (Object.keys(SETTINGS) as Setting[]).filter(applies).join(", ");
   return command.addHelpText("after", `\nEnvironment: ${names}. Secrets are read from there only.`);
@@ -138,14 +140,14 @@ export function withSettings(command: Command, applies: (name: Setting) => boole
 
 /** The values of the flags, under the names of their settings. */
 export function settingsOf(command: Command): Record<string, string> {
-  const options = command.opts<Record<string, string | readonly string[] | number | true | undefined>>();
+  const options = command.opts<Record<string, string | readonly string[] | true | undefined>>();
+  const own = command.options.filter(({ helpGroupHeading }) => helpGroupHeading === SETTINGS_GROUP);
   const flags: Record<string, string> = {};
-  for (const [name, flag] of FLAGS) {
+  for (const [name, flag] of FLAGS.filter(([, it]) => own.some(({ long }) => long === `--${it}`))) {
     const value = options[camel(flag)];
     if (value === true && SWITCHES.includes(name)) flags[name] = "true";
     // A desktop host whose user chose no folder passes the flag without a value, which counts as no flag.
-    if (value !== undefined && value !== true && typeof value !== "number")
-      flags[name] = typeof value === "string" ? value : value.join(delimiter);
+    if (value !== undefined && value !== true) flags[name] = typeof value === "string" ? value : value.join(delimiter);
   }
   return flags;
 }

@@ -1,5 +1,6 @@
 import type { Config } from "../config.ts";
 import { CheckError } from "../errors.ts";
+import { onceEach } from "../once.ts";
 import { type Credentials, openCredentials } from "../storage/credentials.ts";
 import type { Account } from "./account.ts";
 import type { LivenessSelfie } from "./liveness-selfie.ts";
@@ -23,9 +24,9 @@ export interface Providers {
 }
 
 export function openProviders(config: Config): Providers {
-  const providers = openings<Provider>();
-  const linkfaces = openings<LivenessSelfie>();
-  const accounts = openings<Account>();
+  const providers = onceEach<Provider>();
+  const linkfaces = onceEach<LivenessSelfie>();
+  const accounts = onceEach<Account>();
   const credentials = openCredentials(config.dataFolder);
   const keyOf = async () => config.didit.apiKey ?? (await credentials.read()).didit?.api_key;
 
@@ -55,25 +56,6 @@ const OPEN = { didit: openDidit, "on-device": openOnDevice } satisfies Record<
   Chosen["name"],
   (config: Config, apiKey: string | undefined) => Promise<Provider>
 >;
-
-/** Opens each thing once. What failed to open is forgotten, so that it can be tried again. */
-function openings<T extends { close(): Promise<void> }>() {
-  const opened = new Map<string, Promise<T>>();
-  return {
-    get(id: string, open: () => Promise<T>): Promise<T> {
-      const known = opened.get(id);
-      if (known !== undefined) return known;
-      const opening = open();
-      opened.set(id, opening);
-      opening.catch(() => opened.delete(id));
-      return opening;
-    },
-    async close(): Promise<void> {
-      const all = await Promise.allSettled(opened.values());
-      await Promise.allSettled(all.map((one) => (one.status === "fulfilled" ? one.value.close() : undefined)));
-    },
-  };
-}
 
 async function openDidit(
   { didit: { baseUrl, saveRequests }, stripMetadata, timeoutMs, proxy }: Config,
@@ -108,11 +90,15 @@ async function openLinkface({ linkface: { apiId, apiSecret, baseUrl }, stripMeta
 }
 
 async function openOnDevice(config: Config) {
-  const [{ onDevice }, { locateGallery, openGallery }, { choosePack }] = await Promise.all([
+  const [{ onDevice }, { locateGalleries, openGalleries }, { choosePack }] = await Promise.all([
     import("./on-device/provider.ts"),
     import("./on-device/gallery/open.ts"),
     import("./on-device/choice.ts"),
   ]);
-  const location = locateGallery(config);
-  return onDevice({ pack: await choosePack(config), openGallery: (model) => openGallery({ location, model }) });
+  const location = locateGalleries(config);
+  return onDevice({
+    pack: await choosePack(config),
+    gallery: config.gallery,
+    openGalleries: (model) => openGalleries({ location, model }),
+  });
 }

@@ -93,7 +93,18 @@ export interface CheckOptions extends CallOptions {
 export const SEARCH_TYPES = ["most_similar", "blocklisted_or_approved"] as const;
 export type SearchType = (typeof SEARCH_TYPES)[number];
 
-export interface SearchOptions extends Omit<CheckOptions, "declineThreshold" | "compareAll"> {
+/** A call that concerns one gallery. */
+export interface GalleryOptions {
+  /** Its name. Left out: the operator's, else the default one. */
+  readonly gallery?: string | undefined;
+}
+
+export interface EnrolOptions extends CallOptions, GalleryOptions {
+  /** Of a provider that has `hasFace`. Left out: a new one. A face that is there under it stays as it is. */
+  readonly id?: string | undefined;
+}
+
+export interface SearchOptions extends GalleryOptions, Omit<CheckOptions, "declineThreshold" | "compareAll"> {
   /** Search for every face of the image, not only the main one. */
   readonly allFaces?: boolean | undefined;
   readonly searchType?: SearchType | undefined;
@@ -167,12 +178,16 @@ export interface Provider {
   /** Is the person of `user` the person of `reference`? */
   matchFaces?(user: Image, reference: Image, options: CheckOptions): Promise<Report>;
   searchFace?(image: Image, options: SearchOptions): Promise<SearchReport>;
-  enrollFace?(image: Image, enrolment: Enrolment, options: CallOptions): Promise<EnrolledFace>;
+  enrollFace?(image: Image, enrolment: Enrolment, options: EnrolOptions): Promise<EnrolledFace>;
+  hasFace?(id: string, options: CallOptions & GalleryOptions): Promise<boolean>;
   listFaces?(
     page: { readonly limit: number; readonly cursor?: string | undefined },
-    options: CallOptions,
+    options: CallOptions & GalleryOptions,
   ): Promise<FacePage>;
-  removeFace?(id: string, options: CallOptions): Promise<Removal>;
+  removeFace?(id: string, options: CallOptions & GalleryOptions): Promise<Removal>;
+
+  /** The faces are kept in galleries that have names. Left out: there is one place, the default. */
+  readonly galleries?: true;
 
   /** Left out: each pair of images is a call of `matchFaces`. */
   readonly templates?: Templates;
@@ -202,7 +217,16 @@ export interface Provider {
 
 export type Capability = Exclude<
   keyof Provider,
-  "name" | "images" | "templates" | "prices" | "callsPerMinute" | "preload" | "describe" | "test" | "close"
+  | "name"
+  | "images"
+  | "galleries"
+  | "templates"
+  | "prices"
+  | "callsPerMinute"
+  | "preload"
+  | "describe"
+  | "test"
+  | "close"
 >;
 export type ProviderWith<C extends Capability> = Provider & Required<Pick<Provider, C>>;
 

@@ -1,3 +1,4 @@
+import { DEFAULT_GALLERY } from "../config.ts";
 import { CheckError } from "../errors.ts";
 import { type Capability, can, type ProviderWith } from "../providers/provider.ts";
 import type { Deps } from "./context.ts";
@@ -8,6 +9,7 @@ const CAPABILITY = {
   matchFaces: "match faces",
   searchFace: "search faces",
   enrollFace: "enroll faces in a gallery",
+  hasFace: "enroll many faces at once",
   listFaces: "list the enrolled faces",
   removeFace: "remove faces",
 } satisfies Record<Capability, string>;
@@ -18,5 +20,14 @@ export async function need<C extends Capability>(context: Deps, capability: C): 
   if (can(provider, capability)) return provider;
   throw new CheckError("unsupported", `The provider ${provider.name} cannot ${CAPABILITY[capability]}.`, {
     next: "BIOMETRICS_PROVIDER=on-device can, with the gallery on this machine.",
+  });
+}
+
+/** The same, which must have the gallery `gallery`: nothing is sent that would be searched elsewhere. */
+export async function needGallery<C extends Capability>(context: Deps, capability: C, gallery: string | undefined) {
+  const provider = await need(context, capability);
+  if (provider.galleries || gallery === undefined || gallery === DEFAULT_GALLERY) return provider;
+  throw new CheckError("unsupported", `The provider ${provider.name} has no named galleries.`, {
+    next: "Retry without gallery, or set BIOMETRICS_PROVIDER=on-device, which has them, then restart the server.",
   });
 }

@@ -60,9 +60,9 @@ export async function recorded<T>(
       return bytes;
     },
   });
-  const { vendor_data = null } = args;
+  const { vendor_data = null, gallery } = args;
   const { provider, ...decision } = recordable.parse(result);
-  await audit.append({ tool, provider, vendor_data, ...decision, sha256 }).catch((why: unknown) => {
+  await audit.append({ tool, provider, vendor_data, gallery, ...decision, sha256 }).catch((why: unknown) => {
     const references = [decision, ...(decision.steps ?? [])].flatMap(({ reference }) => reference ?? []);
     throw unrecorded(why, references);
   });

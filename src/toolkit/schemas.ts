@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { GALLERY_NAME, GALLERY_NAME_RULE } from "../config.ts";
 import { ownThreshold, type Thresholds } from "../decision/decision.ts";
 import type { CheckOptions } from "../providers/provider.ts";
 import type { ToolContext } from "./context.ts";
@@ -19,6 +20,11 @@ export const convert = z.boolean().optional().describe("accept HEIC and large fi
 export const preview = z.boolean().optional().describe("return the marked photos");
 export const save = z.boolean().optional().describe("provider may keep images");
 export const vendorData = line(256).optional().describe("your id for the person");
+export const gallery = z
+  .string()
+  .regex(GALLERY_NAME, { error: `must be ${GALLERY_NAME_RULE}` })
+  .optional()
+  .describe("gallery name");
 /** For the checks that search. */
 export const searchVendorData = vendorData.describe("your id for the person; records with it are not duplicates");
 

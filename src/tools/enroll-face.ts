@@ -1,9 +1,9 @@
 import * as z from "zod";
 import { preparedImages } from "../decision/decision.ts";
-import { need } from "../toolkit/capability.ts";
+import { needGallery } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { convert, imagePath, line, vendorData } from "../toolkit/schemas.ts";
+import { convert, gallery, imagePath, line, vendorData } from "../toolkit/schemas.ts";
 import { quoted } from "../untrusted.ts";
 
 export const enrollFace = defineTool({
@@ -18,6 +18,7 @@ export const enrollFace = defineTool({
     vendor_data: vendorData,
     blocklisted: z.boolean().optional().describe("decline this face from now on"),
     convert,
+    gallery: gallery.describe("gallery name; made if new"),
   },
   output: z.object({
     provider: z.string(),
@@ -29,13 +30,13 @@ export const enrollFace = defineTool({
     summary: z.string(),
   }),
   hints: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: true },
-  async run({ image_path, label, vendor_data = null, blocklisted = false, convert }, context) {
-    const provider = await need(context, "enrollFace");
+  async run({ image_path, label, vendor_data = null, blocklisted = false, convert, gallery }, context) {
+    const provider = await needGallery(context, "enrollFace", gallery);
     const { images, facts } = await readImages(context, provider.images, { image: image_path }, { convert });
     const { id, enrolledAt, note } = await provider.enrollFace(
       images.image,
       { label, vendorData: vendor_data, blocklisted },
-      { signal: context.signal, onStage: context.onStage },
+      { signal: context.signal, onStage: context.onStage, gallery },
     );
     return {
       provider: provider.name,
@@ -45,7 +46,7 @@ export const enrollFace = defineTool({
       blocklisted,
       enrolled_at: enrolledAt,
       summary: [
-        `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""} as ${id}. remove_face erases it.`,
+        `Enrolled ${quoted(label)}${blocklisted ? " on the blocklist" : ""}${gallery === undefined ? "" : ` in the gallery ${gallery}`} as ${id}. remove_face erases it.`,
         ...(note === undefined ? [] : [note]),
         ...preparedImages({ images: facts }),
       ].join(" "),

@@ -1,15 +1,17 @@
 import * as z from "zod";
-import { need } from "../toolkit/capability.ts";
+import { needGallery } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
+import { gallery } from "../toolkit/schemas.ts";
 import { clean } from "../untrusted.ts";
 
 export const listFaces = defineTool({
   name: "list_faces",
   title: "List enrolled faces",
-  description: "Lists the gallery's faces, newest first, without templates; with Didit, the face blocklist.",
+  description: "Lists the gallery's faces, newest first; with Didit, the face blocklist.",
   input: {
     limit: z.int().min(1).max(100).default(20).describe("faces per page"),
     cursor: z.string().min(1).max(200).optional().describe("next_cursor of the previous page"),
+    gallery,
   },
   output: z.object({
     provider: z.string(),
@@ -27,9 +29,9 @@ export const listFaces = defineTool({
     summary: z.string(),
   }),
   hints: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: true },
-  async run(page, context) {
-    const provider = await need(context, "listFaces");
-    const { faces, total, nextCursor, place = "enrolled" } = await provider.listFaces(page, context);
+  async run({ gallery, ...page }, context) {
+    const provider = await needGallery(context, "listFaces", gallery);
+    const { faces, total, nextCursor, place = "enrolled" } = await provider.listFaces(page, { ...context, gallery });
     return {
       provider: provider.name,
       faces: faces.map(({ id, label, vendorData, blocklisted, enrolledAt }) => ({

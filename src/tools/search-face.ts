@@ -1,11 +1,20 @@
 import * as z from "zod";
 import { decideSearch, SearchDecision } from "../decision/search.ts";
 import { SEARCH_TYPES } from "../providers/provider.ts";
-import { need } from "../toolkit/capability.ts";
+import { needGallery } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
 import { showPreview } from "../toolkit/preview.ts";
-import { checkOptions, convert, imagePath, preview, rotate, save, searchVendorData } from "../toolkit/schemas.ts";
+import {
+  checkOptions,
+  convert,
+  gallery,
+  imagePath,
+  preview,
+  rotate,
+  save,
+  searchVendorData,
+} from "../toolkit/schemas.ts";
 
 export const searchFace = defineTool({
   name: "search_face",
@@ -21,6 +30,7 @@ export const searchFace = defineTool({
     convert,
     preview,
     save,
+    gallery,
     vendor_data: searchVendorData,
   },
   output: SearchDecision,
@@ -31,12 +41,13 @@ export const searchFace = defineTool({
     openWorldHint: true,
   },
   async run({ image_path, ...args }, context) {
-    const provider = await need(context, "searchFace");
+    const provider = await needGallery(context, "searchFace", args.gallery);
     const { images, facts } = await readImages(context, provider.images, { image: image_path }, args);
     const report = await provider.searchFace(images.image, {
       ...checkOptions(args, context),
       searchType: args.search_type,
       allFaces: args.all_faces,
+      gallery: args.gallery,
     });
     const subject = { check: "face_search", provider: provider.name, images: facts } as const;
     const decision = decideSearch(subject, report, args.vendor_data);

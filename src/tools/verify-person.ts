@@ -3,13 +3,14 @@ import { CHECKS, Decision, decide, fraudFirst, onReencoded, sumUp, type Threshol
 import { decideSearch } from "../decision/search.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
 import { DEFAULT_THRESHOLDS, SIMILARITY } from "../providers/provider.ts";
-import { need } from "../toolkit/capability.ts";
+import { need, needGallery } from "../toolkit/capability.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
 import { showPreview } from "../toolkit/preview.ts";
 import {
   checkOptions,
   convert,
+  gallery,
   imagePath,
   percent,
   preview,
@@ -54,6 +55,7 @@ export const verifyPerson = defineTool({
     convert,
     preview,
     save,
+    gallery,
     vendor_data: searchVendorData,
   },
   output: Decision.extend({ steps: z.array(step) }),
@@ -67,7 +69,7 @@ export const verifyPerson = defineTool({
   async run({ selfie_path, reference_image_path, search, ...args }, context) {
     const [liveness, searching, matching] = await Promise.all([
       need(context, "checkLiveness"),
-      need(context, "searchFace"),
+      needGallery(context, "searchFace", args.gallery),
       need(context, "matchFaces"),
     ]);
     const { name, images: limits } = liveness;
@@ -119,7 +121,10 @@ export const verifyPerson = defineTool({
         noun: "search",
         alone: "search_face on the selfie",
         async run() {
-          const report = await searching.searchFace(selfie.images.selfie, optionsOf("search"));
+          const report = await searching.searchFace(selfie.images.selfie, {
+            ...optionsOf("search"),
+            gallery: args.gallery,
+          });
           return decideSearch({ check: "face_search", provider: name, images: [] }, report, args.vendor_data);
         },
       });

@@ -4,14 +4,15 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { CheckError } from "../../src/errors.ts";
-import { locateGallery, openGallery } from "../../src/providers/on-device/gallery/open.ts";
+import { locateGalleries } from "../../src/providers/on-device/gallery/open.ts";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { FaceMaker, MODEL } from "./faces.ts";
+import { openGallery } from "./opening.ts";
 
 // Another process at the same gallery: `node --import tsx child.ts <task> <file or URL> <seed>`, speaking in lines on stdout.
 const [, , task, file = "", seed = "1"] = process.argv;
 const dataFolder = await mkdtemp(join(tmpdir(), "mark-"));
-const location = file.startsWith("postgres:") ? locateGallery({ dataFolder, galleryUrl: file }) : { file };
+const location = file.startsWith("postgres:") ? locateGalleries({ dataFolder, galleryUrl: file }) : { file };
 
 /** Written through at once: what the parent has read stays true when this process is killed. */
 function say(line: string): void {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
+import type { Galleries, Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import type { EnrolledFace } from "../../src/providers/provider.ts";
 import { FaceMaker, NEAREST } from "./faces.ts";
 
@@ -147,10 +147,102 @@ export function galleryContract(store: string, open: () => Promise<Gallery>): vo
       expect(neighbours).toEqual([expect.objectContaining({ label: "Ada", cosine: expect.closeTo(1, 5) })]);
     });
 
+    test("what is read is everything, in order, and stored elsewhere it is the same", async () => {
+      const embeddings = Array.from({ length: 5 }, () => faces.face());
+      for (const [i, embedding] of embeddings.entries()) {
+        await gallery.enroll(embedding, {
+          label: `face ${i}`,
+          vendorData: i % 2 ? `u-${i}` : null,
+          blocklisted: i === 3,
+        });
+      }
+      const first = await gallery.read({ after: 0, limit: 3 });
+      const rest = await gallery.read({ after: first.at(-1)?.seq ?? 0, limit: 3 });
+      const all = [...first, ...rest];
+      expect(all.map(({ label }) => label)).toEqual(["face 0", "face 1", "face 2", "face 3", "face 4"]);
+      expect(all.map(({ embedding }) => [...embedding])).toEqual(embeddings.map((embedding) => [...embedding]));
+      expect(await gallery.read({ after: rest.at(-1)?.seq ?? 0, limit: 3 })).toEqual([]);
+      const listed = (await gallery.list({ limit: 9 })).faces;
+      for (const { id } of listed.slice(0, 3)) await gallery.remove(id);
+      expect(await gallery.store(all)).toBe(3);
+      expect(await gallery.store(all)).toBe(0);
+      expect(await gallery.count()).toBe(5);
+      expect((await gallery.list({ limit: 9 })).faces.toSorted((a, b) => (a.label < b.label ? 1 : -1))).toEqual(listed);
+      for (const { id, embedding } of all) {
+        expect((await gallery.search(embedding, NEAREST)).neighbours).toMatchObject([{ id }]);
+      }
+    });
+
+    test("of faces to store, one that is none leaves all out", async () => {
+      const stored = (id: string, embedding: Float32Array) => {
+        return { id, label: id, vendorData: null, blocklisted: false, enrolledAt: new Date().toISOString(), embedding };
+      };
+      const spoilt = [stored("a", faces.face()), stored("b", faces.face().fill(0))];
+      await expect(gallery.store(spoilt)).rejects.toMatchObject({ name: "CheckError" });
+      expect(await gallery.count()).toBe(0);
+    });
+
     test("close can be called twice, and a closed gallery answers with a failure", async () => {
       await gallery.close();
       await gallery.close();
       await expect(gallery.count()).rejects.toMatchObject({ name: "CheckError" });
+    });
+  });
+}
+
+/** What every place with galleries does alike. `open` gives an empty one that the test closes. */
+export function galleriesContract(store: string, open: () => Promise<Galleries>): void {
+  describe(`galleries with names: ${store}`, () => {
+    let galleries: Galleries;
+    beforeEach(async () => {
+      galleries = await open();
+      return () => galleries.close();
+    });
+    const someone = (label: string) => ({ label, vendorData: null, blocklisted: false });
+
+    test("are apart: nobody is found, listed or removed in another one", async () => {
+      const faces = new FaceMaker(1);
+      const ada = faces.face();
+      const [staff, guests] = await Promise.all(
+        ["staff", "guests-2026"].map((name) => galleries.open(name, { create: true })),
+      );
+      const { id } = (await staff?.enroll(ada, { ...someone("Ada"), blocklisted: true })) ?? { id: "" };
+      await guests?.enroll(faces.face(), someone("Bob"));
+      expect(await guests?.search(ada, NEAREST)).toEqual({ neighbours: [], total: 0 });
+      expect(await guests?.list({ limit: 9 })).toMatchObject({ faces: [{ label: "Bob" }], total: 1 });
+      expect(await guests?.remove(id)).toMatchObject({ removed: false });
+      expect(await staff?.search(ada, NEAREST)).toMatchObject({ neighbours: [{ label: "Ada" }], total: 1 });
+      expect(await Promise.all([staff?.count(), guests?.count()])).toEqual([1, 1]);
+      expect(await galleries.names()).toEqual(["guests-2026", "staff"]);
+    });
+
+    test("are not made by looking for one, and its name is not taken for an empty one", async () => {
+      const unknown = { name: "CheckError", code: "not_found" };
+      await expect(galleries.open("stuff", { create: false })).rejects.toMatchObject(unknown);
+      expect(await galleries.names()).toEqual([]);
+      await galleries.open("staff", { create: true });
+      await expect(galleries.open("stuff", { create: false })).rejects.toMatchObject({
+        ...unknown,
+        next: expect.stringContaining("staff"),
+      });
+      expect(await (await galleries.open("staff", { create: false })).count()).toBe(0);
+      expect(await galleries.names()).toEqual(["staff"]);
+    });
+
+    test("have the longest name, and one that is all hyphens and digits", async () => {
+      for (const name of ["a".repeat(40), "0--9", "seq"]) {
+        const gallery = await galleries.open(name, { create: true });
+        await gallery.enroll(new FaceMaker(1).face(), someone(name));
+        expect(await gallery.count()).toBe(1);
+      }
+      expect(await galleries.names()).toEqual(["0--9", "a".repeat(40), "seq"]);
+    });
+
+    test("made by many at once are one", async () => {
+      const same = await Promise.all(Array.from({ length: 5 }, () => galleries.open("staff", { create: true })));
+      const faces = new FaceMaker(1);
+      await Promise.all(same.map((gallery) => gallery.enroll(faces.face(), someone("x"))));
+      expect(await same[0]?.count()).toBe(5);
     });
   });
 }

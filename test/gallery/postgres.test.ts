@@ -1,17 +1,23 @@
-import { inspect } from "node:util";
+import { execFile } from "node:child_process";
+import { inspect, promisify } from "node:util";
 import { PGlite } from "@electric-sql/pglite";
 import { vector } from "@electric-sql/pglite-pgvector";
 import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
-import { locateGallery, openGallery } from "../../src/providers/on-device/gallery/open.ts";
-import { galleryContract } from "./contract.ts";
+import { locateGalleries, openGalleries } from "../../src/providers/on-device/gallery/open.ts";
+import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
+import { makePhotos } from "../support/photos.ts";
+import { galleriesContract, galleryContract } from "./contract.ts";
 import { FaceMaker, MODEL, NEAREST } from "./faces.ts";
 import { emptyFolder } from "./folders.ts";
+import { openGallery } from "./opening.ts";
 import { startProcess } from "./processes.ts";
 
-// Postgres 18 with pgvector, compiled to WebAssembly; the driver speaks to it over a real socket.
+// Postgres 18 with pgvector, compiled to WebAssembly; the driver speaks to it over a real socket. Or a server of yours:
+// its database is emptied.
+const REAL = process.env["BIOMETRICS_TEST_POSTGRES_URL"];
 const PASSWORD = "never-shown";
 const SOMEONE = { label: "someone", vendorData: null, blocklisted: false };
 
@@ -35,7 +41,7 @@ async function startServer(extensions: { vector?: typeof vector } = { vector }):
 
 let server: Server;
 beforeAll(async () => {
-  server = await startServer();
+  server = REAL === undefined ? await startServer() : { url: REAL, stop: async () => {} };
 });
 afterAll(() => server.stop());
 
@@ -47,7 +53,7 @@ async function sql(text: string): Promise<pg.QueryResult["rows"]> {
 }
 
 async function open(url = server.url, model = MODEL): Promise<Gallery> {
-  const gallery = await openGallery({ location: locateGallery({ dataFolder, galleryUrl: url }), model });
+  const gallery = await openGallery({ location: locateGalleries({ dataFolder, galleryUrl: url }), model });
   onTestFinished(() => gallery.close());
   return gallery;
 }
@@ -60,7 +66,11 @@ beforeEach(async () => {
 beforeEach(() => sql("DROP TABLE IF EXISTS biometrics_faces, biometrics_meta; DROP EXTENSION IF EXISTS vector"));
 
 galleryContract("Postgres", () =>
-  openGallery({ location: locateGallery({ dataFolder, galleryUrl: server.url }), model: MODEL }),
+  openGallery({ location: locateGalleries({ dataFolder, galleryUrl: server.url }), model: MODEL }),
+);
+
+galleriesContract("Postgres", () =>
+  openGalleries({ location: locateGalleries({ dataFolder, galleryUrl: server.url }), model: MODEL }),
 );
 
 /** The failure, which shows the password nowhere: not to a model, and not in a log either. */
@@ -73,6 +83,22 @@ async function failure(call: Promise<unknown>): Promise<unknown> {
   return thrown;
 }
 
+/** As version 0.1 made it. */
+const VERSION_1 = `
+  CREATE TABLE biometrics_meta (key text PRIMARY KEY, value text NOT NULL);
+  CREATE TABLE biometrics_faces (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text NOT NULL UNIQUE,
+    label text NOT NULL,
+    vendor_data text,
+    blocklisted boolean NOT NULL,
+    enrolled_at timestamptz NOT NULL,
+    embedding vector(512) NOT NULL
+  );
+  CREATE INDEX biometrics_faces_nearest ON biometrics_faces USING hnsw (embedding vector_cosine_ops);
+  CREATE INDEX biometrics_faces_blocklist ON biometrics_faces (seq) WHERE blocklisted;
+  INSERT INTO biometrics_meta VALUES ('version', '1'), ('model', '${MODEL}');`;
+
 describe("Postgres", () => {
   test("what was removed is not said to be erased", async () => {
     const gallery = await open();
@@ -84,8 +110,8 @@ describe("Postgres", () => {
     const ada = new FaceMaker(1).face();
     await (await open()).enroll(ada, SOMEONE);
     expect(await (await open()).search(ada, NEAREST)).toMatchObject({ neighbours: [SOMEONE], total: 1 });
-    expect(await sql("SELECT indexdef FROM pg_indexes WHERE tablename = 'biometrics_faces'")).toContainEqual({
-      indexdef: expect.stringMatching(/USING hnsw .*vector_cosine_ops/),
+    expect(await sql("SELECT indexdef FROM pg_indexes WHERE tablename = 'biometrics_gallery_default'")).toContainEqual({
+      indexdef: expect.stringMatching(/USING hnsw .*halfvec_cosine_ops/),
     });
   });
 
@@ -121,7 +147,7 @@ describe("Postgres", () => {
       code: "setup",
       message: expect.stringContaining("another face model"),
     });
-    await sql("UPDATE biometrics_meta SET value = '2' WHERE key = 'version'");
+    await sql("UPDATE biometrics_meta SET value = '3' WHERE key = 'version'");
     expect(await failure(open())).toMatchObject({ code: "setup", message: expect.stringContaining("newer version") });
   });
 
@@ -140,7 +166,7 @@ describe("Postgres", () => {
     }
     expect(await sql("SELECT 1 WHERE to_regclass('biometrics_faces') IS NOT NULL")).toEqual([]);
     // Another machine, which has never seen it, may: then it is not the one from before here.
-    const elsewhere = locateGallery({ dataFolder: await emptyFolder(), galleryUrl: server.url });
+    const elsewhere = locateGalleries({ dataFolder: await emptyFolder(), galleryUrl: server.url });
     await (await openGallery({ location: elsewhere, model: MODEL })).close();
     expect(await failure(open())).toMatchObject({ code: "setup", message: expect.stringContaining("not the one") });
   });
@@ -165,6 +191,69 @@ describe("Postgres", () => {
     expect(await (await open()).count()).toBe(1);
   });
 
+  test("a gallery of version 0.1 becomes the default one", async () => {
+    const [ada, bob] = [new FaceMaker(1).face(), new FaceMaker(2).face()];
+    await sql("CREATE EXTENSION vector");
+    await sql(VERSION_1);
+    await sql(`INSERT INTO biometrics_faces (id, label, blocklisted, enrolled_at, embedding)
+      VALUES ('a', 'Ada', true, now(), '[${ada.join(",")}]'), ('b', 'Bob', false, now(), '[${bob.join(",")}]')`);
+    const gallery = await open();
+    expect(await gallery.search(ada, NEAREST)).toMatchObject({
+      neighbours: [{ id: "a", blocklisted: true }],
+      total: 1,
+    });
+    const { id } = await gallery.enroll(ada, SOMEONE);
+    expect((await gallery.list({ limit: 9 })).faces.map((face) => face.id)).toEqual([id, "b", "a"]);
+    expect(await gallery.remove("b")).toMatchObject({ removed: true });
+    expect(await (await open()).count()).toBe(2);
+    expect(await sql("SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%hnsw%' ORDER BY 1")).toHaveLength(2);
+  });
+
+  test("the gallery of the data folder moves into the database", { timeout: 90_000 }, async () => {
+    const home = temporaryFolder("home-");
+    const { womanA, womanB } = await makePhotos(home);
+    const run = (args: readonly string[], env = {}) =>
+      promisify(execFile)(process.execPath, [MAIN, ...args], { env: cleanEnvironment(home, env) }).catch(
+        (failed: { stdout: string }) => failed,
+      );
+    await run(["enroll-face", womanA, "Ann"]);
+    const env = { BIOMETRICS_GALLERY_URL: server.url };
+    for (const added of [1, 0]) {
+      const { stdout } = await run(["gallery", "migrate", "--json"], env);
+      expect(JSON.parse(stdout)).toEqual({ faces: 1, added, searched: 1 });
+    }
+    expect((await run(["search-face", womanB], env)).stdout).toContain("Ann");
+    expect(await sql("SELECT gallery, label FROM biometrics_faces")).toEqual([{ gallery: "default", label: "Ann" }]);
+  });
+
+  test("a partition that was dropped is no empty gallery", async () => {
+    const ada = new FaceMaker(1).face();
+    const gallery = await open();
+    await gallery.enroll(ada, { ...SOMEONE, blocklisted: true });
+    await sql("DROP TABLE biometrics_gallery_default");
+    const refused = { code: "setup", message: expect.stringContaining("damaged") };
+    expect(await failure(gallery.search(ada, NEAREST))).toMatchObject(refused);
+    expect(await failure(open())).toMatchObject(refused);
+  });
+
+  test("whoever is only allowed to read searches, and enrols nobody", async () => {
+    const ada = new FaceMaker(1).face();
+    await (await open()).enroll(ada, SOMEONE);
+    await sql("CREATE ROLE searcher LOGIN PASSWORD 'never-shown'");
+    await sql("GRANT SELECT ON biometrics_faces, biometrics_meta TO searcher");
+    onTestFinished(async () => void (await sql("RESET ROLE; DROP OWNED BY searcher; DROP ROLE searcher")));
+    const own = new URL(server.url);
+    if (REAL === undefined)
+      await sql("SET ROLE searcher"); // all its connections are one session
+    else [own.username, own.password] = ["searcher", PASSWORD];
+    const reader = await open(own.href);
+    expect(await reader.search(ada, NEAREST)).toMatchObject({ total: 1 });
+    expect(await reader.list({ limit: 1 })).toMatchObject({ total: 1 });
+    const refused = { code: "setup", message: expect.stringContaining("privileges") };
+    expect(await failure(reader.enroll(ada, SOMEONE))).toMatchObject(refused);
+    expect(await failure(reader.remove("any"))).toMatchObject(refused);
+  });
+
   test("a label that the database cannot hold is refused, and the gallery goes on", async () => {
     const gallery = await open();
     const spoilt = gallery.enroll(new FaceMaker(1).face(), { ...SOMEONE, label: "a\0b" });
@@ -184,7 +273,7 @@ describe("Postgres", () => {
     expect(await failure(open(url))).toMatchObject({ name: "CheckError", code });
   });
 
-  test("a server that does not encrypt is refused when sslmode asks for it", async () => {
+  test.skipIf(REAL !== undefined)("a server that does not encrypt is refused when sslmode asks for it", async () => {
     const refused = await failure(open(`${server.url}?sslmode=verify-full`));
     expect(refused).toMatchObject({ code: "setup", message: expect.stringContaining("encrypted connection") });
   });

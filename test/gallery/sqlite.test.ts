@@ -2,22 +2,24 @@ import { chmod, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile 
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Gallery, Neighbour } from "../../src/providers/on-device/gallery/gallery.ts";
-import { openGallery } from "../../src/providers/on-device/gallery/open.ts";
+import { openGalleries } from "../../src/providers/on-device/gallery/open.ts";
 import { installDistances } from "../../src/providers/on-device/gallery/sqlite/distance.ts";
 import { type Database, loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
-import { galleryContract } from "./contract.ts";
+import { galleriesContract, galleryContract } from "./contract.ts";
 import { bitsOf, bytesOf, FaceMaker, MODEL, NEAREST } from "./faces.ts";
 import { emptyFolder } from "./folders.ts";
 
 const SOMEONE = { label: "someone", vendorData: null, blocklisted: false };
 
 galleryContract("SQLite", async () =>
-  openGallery({ location: { file: join(await emptyFolder(), "gallery.db") }, model: MODEL }),
+  openSqliteGallery({ file: join(await emptyFolder(), "gallery.db"), model: MODEL }),
 );
 galleryContract("SQLite without its extension", async () =>
   openSqliteGallery({ file: join(await emptyFolder(), "gallery.db"), model: MODEL, extension: false }),
 );
+
+galleriesContract("SQLite", async () => openGalleries({ location: { folder: await emptyFolder() }, model: MODEL }));
 
 async function open(file: string, model = MODEL, extension = true): Promise<Gallery> {
   const gallery = await openSqliteGallery({ file, model, extension });

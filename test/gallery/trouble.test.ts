@@ -46,7 +46,7 @@ test.skipIf(process.platform === "win32")(
     const gallery = await openSqliteGallery({ file, model: MODEL });
     await gallery.enroll(new FaceMaker(1).face(), { label: "Ada", vendorData: null, blocklisted: false });
     await gallery.close();
-    const script = 'ulimit -n 60; exec "$0" --import tsx "$1" descriptors "$2"';
+    const script = 'ulimit -n 200; exec "$0" --import tsx "$1" descriptors "$2"';
     const { stdout, stderr } = spawnSync("bash", ["-c", script, process.execPath, CHILD, file], { encoding: "utf8" });
     expect(stdout.trim().split("\n"), stderr).toEqual(["open: unavailable true", "afterwards: 1"]);
   },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
+import { openGalleries } from "../../src/providers/on-device/gallery/open.ts";
 import { embeddingModelOf, type Pack } from "../../src/providers/on-device/models.ts";
 import { candidatesOf } from "../../src/providers/on-device/pipeline/candidates.ts";
 import { decode } from "../../src/providers/on-device/pipeline/decode.ts";
@@ -74,20 +74,20 @@ describe.skipIf(!hasWeights)("networks of others", () => {
     ["another embedder", OTHERS.foamliu],
     ["other points to align a face by", OTHERS.yunet],
   ])("a gallery is refused by a pack with %s", async (_what, change) => {
-    const file = `${temporaryFolder()}/gallery.sqlite`;
-    const openGallery = (model: string) => openSqliteGallery({ file, model });
+    const location = { folder: temporaryFolder() };
+    const galleries = (model: string) => openGalleries({ location, model });
     const image = await imageOf(await portrait("womanA"));
-    await useOnDevice({ openGallery }).enrollFace(image, anna, callOptions);
-    const other = useOnDevice({ openGallery, pack: await openPack(await makePack(change)) });
+    await useOnDevice({ openGalleries: galleries }).enrollFace(image, anna, callOptions);
+    const other = useOnDevice({ openGalleries: galleries, pack: await openPack(await makePack(change)) });
     await expect(other.searchFace(image, callOptions)).rejects.toMatchObject({ code: "setup" });
   });
 
   test("a gallery is not refused by a pack with another liveness network", async () => {
-    const file = `${temporaryFolder()}/gallery.sqlite`;
-    const openGallery = (model: string) => openSqliteGallery({ file, model });
+    const location = { folder: temporaryFolder() };
+    const galleries = (model: string) => openGalleries({ location, model });
     const image = await imageOf(await portrait("womanA"));
-    await useOnDevice({ openGallery }).enrollFace(image, anna, callOptions);
-    const suri = useOnDevice({ openGallery, pack: await openPack(await makePack(OTHERS.suri)) });
+    await useOnDevice({ openGalleries: galleries }).enrollFace(image, anna, callOptions);
+    const suri = useOnDevice({ openGalleries: galleries, pack: await openPack(await makePack(OTHERS.suri)) });
     expect((await suri.searchFace(image, callOptions)).matches).toMatchObject([{ label: "Anna" }]);
   });
 

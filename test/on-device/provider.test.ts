@@ -309,7 +309,7 @@ describe("what a call is told", () => {
 
 describe("a gallery that cannot be opened", () => {
   function broken(): Provider {
-    return useOnDevice({ openGallery: () => Promise.reject(new Error("no disk")) });
+    return useOnDevice({ openGalleries: () => Promise.reject(new Error("no disk")) });
   }
 
   test("leaves the checks that need none", async () => {

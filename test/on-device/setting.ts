@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { onTestFinished } from "vitest";
 import { type Image, toImage } from "../../src/image.ts";
 import { readPack } from "../../src/providers/on-device/choice.ts";
-import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
+import { openGalleries } from "../../src/providers/on-device/gallery/open.ts";
 import { type OnDeviceOptions, onDevice } from "../../src/providers/on-device/provider.ts";
 import { temporaryFolder } from "../support/clients.ts";
 
@@ -29,7 +29,7 @@ export async function imageOf(source: string | Uint8Array): Promise<Image> {
 export function openOnDevice(options: Partial<OnDeviceOptions> = {}) {
   const folder = temporaryFolder("gallery-");
   const provider = onDevice({
-    openGallery: (model) => openSqliteGallery({ file: `${folder}/gallery.sqlite`, model }),
+    openGalleries: (model) => openGalleries({ location: { folder }, model }),
     worker: BUILT.worker,
     pack: BUILT.pack,
     ...options,

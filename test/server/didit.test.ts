@@ -211,6 +211,24 @@ describe.each(ERAS)("Didit over stdio, $era", ({ connect }) => {
     expect(stages).toEqual(["reading", "asking the provider"]);
   });
 
+  test.each([
+    ["search_face", { image_path: selfie }],
+    ["verify_person", { selfie_path: selfie }],
+    ["enroll_face", { image_path: selfie, label: "x", blocklisted: true }],
+    ["list_faces", {}],
+    ["remove_face", { face_id: "x" }],
+  ])("%s in a named gallery is refused, and nothing is sent", async (tool, args) => {
+    const before = didit.received.length;
+    const answer = await server.call(tool, { ...args, gallery: "staff" });
+    expect(answer).toMatchObject({ isError: true, text: expect.stringMatching(/unsupported.*no named galleries/) });
+    expect(didit.received.length).toBe(before);
+  });
+
+  test("the default gallery is what Didit has", async () => {
+    const { structuredContent } = await server.call("search_face", { image_path: selfie, gallery: "default" });
+    expect(structuredContent).toMatchObject({ provider: "didit", outcome: expect.any(String) });
+  });
+
   test("verify_person asks for its steps in order, each image sent as it was read", async () => {
     const before = didit.received.length;
     const args = { selfie_path: selfie, reference_image_path: passport, vendor_data: "u-1", save: true };

@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
@@ -47,6 +47,50 @@ beforeAll(async () => {
 
 const blocked = (setting: Setting) =>
   biometrics(setting, ["enroll-face", photos.womanA, "Banned", "--blocklisted", "--json"]);
+
+test("a gallery of its own for each name, by argument and by setting", async () => {
+  const setting = newSetting();
+  const enrol = [photos.womanA, "Ann", "--json"];
+  expect(await biometrics(setting, ["enroll-face", ...enrol, "--gallery", "staff"])).toMatchObject({ code: 0 });
+  const totalIn = async (args: readonly string[], env = {}) => {
+    const { out } = await biometrics(setting, ["list-faces", "--json", ...args], env);
+    return (JSON.parse(out) as { total: number }).total;
+  };
+  expect(await totalIn([])).toBe(0);
+  expect(await totalIn(["--gallery", "staff"])).toBe(1);
+  expect(await totalIn([], { BIOMETRICS_GALLERY: "staff" })).toBe(1);
+  expect(await totalIn(["--gallery", "default"], { BIOMETRICS_GALLERY: "staff" })).toBe(0);
+  const checked = await biometrics(setting, ["gallery", "check", "--gallery", "staff"]);
+  expect(checked).toMatchObject({ code: 0, out: expect.stringMatching(/gallery-staff\.sqlite.*\n(.*\n)*.*1 face/) });
+  const wrong = await biometrics(setting, ["gallery", "check", "--gallery", "../x"]);
+  expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining("BIOMETRICS_GALLERY must be") });
+});
+
+test("a gallery goes to another machine in an encrypted file", async () => {
+  const [here, there] = [newSetting(), newSetting()];
+  await biometrics(here, ["enroll-face", photos.womanA, "Ann Example", "--gallery", "staff"]);
+  const file = join(here.home, "staff.jsonl");
+  const exported = ["gallery", "export", file, "--gallery", "staff"];
+  const unset = await biometrics(here, exported);
+  expect(unset).toMatchObject({ code: 2, err: expect.stringContaining("BIOMETRICS_PASSPHRASE") });
+  const env = { BIOMETRICS_PASSPHRASE: "correct horse battery" };
+  const { code, out, err } = await biometrics(here, exported, env);
+  expect({ code, out }).toMatchObject({ code: 0, out: expect.stringMatching(/^1 face .*staff.*\nVerified by count/) });
+  expect(err).toContain("faces 1 of 1");
+  expect(readFileSync(file, "utf8")).not.toContain("Ann");
+  expect(await biometrics(here, exported, env)).toMatchObject({ code: 2, err: expect.stringContaining("already") });
+  const wrong = await biometrics(there, ["gallery", "import", file], {
+    BIOMETRICS_PASSPHRASE: "another horse battery",
+  });
+  expect(wrong).toMatchObject({ code: 2, err: expect.stringMatching(/passphrase is wrong/) });
+  expect(`${out}${err}${wrong.out}${wrong.err}`).not.toContain("horse battery");
+  const imported = await biometrics(there, ["gallery", "import", file, "--gallery", "visitors", "--json"], env);
+  expect(JSON.parse(imported.out)).toEqual({ faces: 1, added: 1, searched: 1 });
+  const found = await biometrics(there, ["search-face", photos.womanB, "--gallery", "visitors"]);
+  expect(found).toMatchObject({ code: 3, out: expect.stringContaining("Ann Example") });
+  const listed = await biometrics(there, ["gallery", "list"]);
+  expect(listed).toMatchObject({ code: 0, out: "default (in use): 0 faces\nvisitors: 1 face\n" });
+});
 
 describe("the doctor", () => {
   test("tells folders, data folder, gallery and Linkface, and decodes every format", async () => {

@@ -102,6 +102,46 @@ describe.each(ERAS)("on the device over stdio, $era", ({ connect }) => {
     });
   });
 
+  test("a face enrolled in one gallery is not found in another, and a name that does not exist is an error", async () => {
+    const gallery = "staff-1";
+    const args = { image_path: photos.womanA, label: "Ann", blocklisted: true, gallery };
+    const { structuredContent, text } = await server.call("enroll_face", args);
+    expect(text).toContain("in the gallery staff-1");
+    const search = async (more: object) =>
+      (await server.call("search_face", { image_path: photos.womanB, ...more })).structuredContent;
+    expect(await search({ gallery })).toMatchObject({
+      outcome: "declined",
+      matches: [{ label: "Ann" }],
+      summary: expect.stringContaining("Only the gallery staff-1 was searched."),
+    });
+    expect(await search({})).toMatchObject({ matches: [], total_matches: 0 });
+    expect(await search({ gallery: "default" })).toMatchObject({ matches: [] });
+    const verified = await server.call("verify_person", { selfie_path: photos.womanB, gallery });
+    expect(verified.structuredContent).toMatchObject({ outcome: "declined" });
+    const listed = await server.call("list_faces", { gallery });
+    expect(listed.structuredContent).toMatchObject({ total: 1, faces: [{ label: "Ann" }] });
+    for (const [tool, more] of [
+      ["search_face", { image_path: photos.womanB }],
+      ["list_faces", {}],
+      ["remove_face", { face_id: "x" }],
+    ] as const) {
+      const unknown = await server.call(tool, { ...more, gallery: "staff-2" });
+      expect(unknown).toMatchObject({ isError: true, text: expect.stringMatching(/not_found.*\n.*default, staff-1/) });
+    }
+    for (const name of ["", "../x", "Staff", "-x", "a".repeat(41), "a/b"]) {
+      const refused = await server.call("enroll_face", { ...args, gallery: name });
+      expect(refused).toMatchObject({ isError: true, text: expect.stringContaining("invalid_input") });
+    }
+    expect(readdirSync(data).filter((file) => /^gallery.*\.sqlite$/.test(file))).toEqual([
+      "gallery-staff-1.sqlite",
+      "gallery.sqlite",
+    ]);
+    const { face_id } = structuredContent ?? {};
+    expect((await server.call("remove_face", { face_id })).text).toContain("not_found");
+    const removed = await server.call("remove_face", { face_id, gallery });
+    expect(removed.structuredContent).toMatchObject({ removed: true, erased: true });
+  });
+
   test("a blocklisted face is declined", async () => {
     const enrolled = await server.call("enroll_face", {
       image_path: photos.womanA,

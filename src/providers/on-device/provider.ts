@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { DEFAULT_GALLERY } from "../../config.ts";
 import { CheckError } from "../../errors.ts";
 import type { Image } from "../../image.ts";
 import { once } from "../../once.ts";
@@ -9,6 +10,7 @@ import {
   type CheckOptions,
   DEFAULT_THRESHOLDS,
   type Enrolment,
+  type EnrolOptions,
   type ProviderWith,
   type Report,
   type SearchOptions,
@@ -19,7 +21,7 @@ import { stopIfCancelled } from "./cancelled.ts";
 import { compareFaces, type Judgement, judgeMatch } from "./compare.ts";
 import { type EngineOptions, startEngine } from "./engine.ts";
 import { toStored } from "./gallery/embedding.ts";
-import type { Gallery } from "./gallery/gallery.ts";
+import type { Galleries, Gallery } from "./gallery/gallery.ts";
 import { embeddingModelOf, networksOf, readingNetworks } from "./models.ts";
 import { hasSeveralFaces } from "./pipeline/detect.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
@@ -30,21 +32,34 @@ import { findNeighbours, judgeNeighbours, toMatch } from "./search.ts";
 import { templatesOf } from "./templates.ts";
 
 export interface OnDeviceOptions extends EngineOptions {
-  /** Called at the first search or enrolment, with the name of the model whose embeddings the gallery is to hold. */
-  readonly openGallery: (model: string) => Promise<Gallery>;
+  /** Called at the first search or enrolment, with the name of the model whose embeddings the galleries are to hold. */
+  readonly openGalleries: (model: string) => Promise<Galleries>;
+  /** Of calls that name none. Default: the default one. */
+  readonly gallery?: string;
 }
 
-type OnDevice = ProviderWith<"checkLiveness" | "matchFaces" | "searchFace" | "enrollFace" | "listFaces" | "removeFace">;
+type OnDevice = ProviderWith<
+  "checkLiveness" | "matchFaces" | "searchFace" | "enrollFace" | "hasFace" | "listFaces" | "removeFace"
+>;
 
 /** Checks that are computed on this machine: no account, no network, and no image is kept. */
-export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice {
+export function onDevice({
+  openGalleries,
+  gallery: ownGallery = DEFAULT_GALLERY,
+  ...options
+}: OnDeviceOptions): OnDevice {
   const { pack } = options;
   const engine = startEngine(options);
-  const gallery = once(() =>
-    openGallery(embeddingModelOf(pack)).catch((thrown: unknown) => {
+  const galleries = once(() =>
+    openGalleries(embeddingModelOf(pack)).catch((thrown: unknown) => {
       throw CheckError.from(thrown);
     }),
   );
+
+  /** The operator's own is made where there is none yet; another one only when somebody is enrolled in it. */
+  async function open(name = ownGallery, create = name === ownGallery): Promise<Gallery> {
+    return (await galleries.get()).open(name, { create });
+  }
 
   async function read(image: Image, { signal, onStage, rotate = false, save }: SearchOptions): Promise<Reading> {
     if (save === true) {
@@ -55,8 +70,6 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
     onStage("detecting");
     return engine.read(image, { rotate, signal });
   }
-
-  const countFaces = async () => (await gallery.get()).count();
 
   return {
     name: "on-device",
@@ -134,7 +147,10 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       };
     },
 
+    galleries: true,
+
     async searchFace(image: Image, options: SearchOptions) {
+      const store = await open(options.gallery);
       const reading = await read(image, options);
       if (reading.main === null) {
         throw new CheckError("no_face", "No face was found in the image, so nothing was searched.");
@@ -143,7 +159,6 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       const { rotate = false, signal, allFaces = false } = options;
       const faces =
         allFaces && reading.faces.length > 1 ? await engine.readEveryone(image, { rotate, signal }) : [reading.main];
-      const store = await gallery.get();
       // Without the mirror images: over many faces they gain little, for half as much time again.
       const vectors = faces.map((face) => toEmbedding(face.embedding));
       const found = await findNeighbours(store, vectors, pack.curves.similarity, options.searchType);
@@ -174,7 +189,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
         score: matches[0]?.similarity ?? null,
         threshold: SIMILARITY.possible,
         warnings: toWarnings(remarks),
-        ...sentences([foundHow(reading), ...notes]),
+        ...sentences([foundHow(reading), ...notes, searchedIn(options.gallery)]),
         reference: raw.request_id,
         faces: facesOf("user", reading),
         raw,
@@ -184,13 +199,19 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       };
     },
 
-    async enrollFace(image: Image, enrolment: Enrolment, options: CallOptions) {
+    async enrollFace(image: Image, enrolment: Enrolment, options: EnrolOptions) {
+      const { id, gallery, signal } = options;
       const face = enrollable(await read(image, options));
       options.onStage("comparing");
-      const [embedding, store] = await Promise.all([engine.embed(face, options.signal), gallery.get()]);
-      stopIfCancelled(options.signal);
-      return store.enroll(toStored(embedding), enrolment);
+      const [embedding, store] = await Promise.all([engine.embed(face, signal), open(gallery, true)]);
+      stopIfCancelled(signal);
+      if (id === undefined) return store.enroll(toStored(embedding), enrolment);
+      const enrolled = { ...enrolment, id, enrolledAt: new Date().toISOString() };
+      await store.store([{ ...enrolled, embedding: toStored(embedding) }]);
+      return enrolled;
     },
+
+    hasFace: async (id, { gallery }) => (await open(gallery, true)).has(id),
 
     templates: templatesOf(engine),
 
@@ -198,16 +219,28 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
       engine.read(image, { rotate, signal }).catch(() => {}); // whoever needs the reading is told
     },
 
-    listFaces: async (page) => (await gallery.get()).list(page),
-    removeFace: async (id) => (await gallery.get()).remove(id),
+    async listFaces(page, { gallery }) {
+      const faces = await (await open(gallery)).list(page);
+      return gallery === undefined ? faces : { ...faces, place: `enrolled in the gallery ${gallery}` };
+    },
+    removeFace: async (id, { gallery }) => (await open(gallery)).remove(id),
 
     async describe() {
-      const faces = await countFaces().catch((thrown: unknown) => `not available: ${CheckError.from(thrown).message}`);
+      const notAvailable = (thrown: unknown) => `not available: ${CheckError.from(thrown).message}`;
+      const faces = await open()
+        .then((own) => own.count())
+        .catch(notAvailable);
+      const names = await galleries
+        .get()
+        .then((all) => all.names())
+        .catch(notAvailable);
       return {
         runtime: expectedRuntime(),
         model_pack: pack.name,
         models: modelsUsed(networksOf(pack)).join(", "),
+        gallery: ownGallery,
         gallery_faces: faces,
+        galleries: typeof names === "string" ? names : names.join(", "),
       };
     },
 
@@ -218,7 +251,7 @@ export function onDevice({ openGallery, ...options }: OnDeviceOptions): OnDevice
 
     async close() {
       await engine.close();
-      await (await gallery.peek()?.catch(() => undefined))?.close();
+      await (await galleries.peek()?.catch(() => undefined))?.close();
     },
   };
 }
@@ -275,6 +308,11 @@ function foundHow({ main, view, angle }: Reading, where = ""): string | undefine
   if (view === "whole" && angle === 0) return undefined;
   const turned = angle === 0 ? "" : ` after a clockwise rotation by ${angle} degrees`;
   return `The face${where} was found${IN_VIEW[view]}${turned}.`;
+}
+
+/** Whoever was not found there may be in another one. */
+function searchedIn(gallery: string | undefined): string | undefined {
+  return gallery === undefined ? undefined : `Only the gallery ${gallery} was searched.`;
 }
 
 function sentences(all: readonly (string | undefined)[]): Pick<Report, "note"> {

@@ -37,6 +37,13 @@ export function bytesOf(embedding: Float32Array): Uint8Array {
   return new Uint8Array(embedding.buffer, embedding.byteOffset, embedding.byteLength);
 }
 
+/** @throws CheckError where the bytes are no embedding */
+export function embeddingOf(bytes: Uint8Array): Float32Array {
+  const embedding = new Float32Array(new Uint8Array(bytes).buffer, 0, bytes.byteLength >> 2);
+  assertEmbedding(embedding);
+  return embedding;
+}
+
 /** Bit i is set when component i is positive: 64 bytes whose Hamming distance grows with the angle. */
 export function signBits(embedding: Float32Array): Uint8Array {
   const bits = new Uint8Array(embedding.length / 8);

@@ -13,6 +13,14 @@ export interface NeighbourQuery {
   readonly blocklistedFirst: boolean;
 }
 
+/** All that is kept of a face. Biometric data. */
+export interface StoredFace extends Enrolment {
+  readonly id: string;
+  /** ISO 8601, UTC. */
+  readonly enrolledAt: string;
+  readonly embedding: Float32Array;
+}
+
 /**
  * A store of face embeddings. Several processes may hold the same one open and write at once.
  *
@@ -27,5 +35,26 @@ export interface Gallery {
   list(page: { readonly limit: number; readonly cursor?: string | undefined }): Promise<FacePage>;
   remove(id: string): Promise<Removal>;
   count(): Promise<number>;
+  has(id: string): Promise<boolean>;
+  /** For a copy: the oldest first, those after `seq`, each with its own. */
+  read(page: {
+    readonly after: number;
+    readonly limit: number;
+  }): Promise<readonly (StoredFace & { readonly seq: number })[]>;
+  /** Stores faces of another gallery under their ids, all or none. Those whose ids are there already stay; how many were new. */
+  store(faces: readonly StoredFace[]): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** The galleries of one place, each with a name (`GALLERY_NAME`). */
+export interface Galleries {
+  /**
+   * `create`: makes it where there has never been one. Each is opened once, and closed with all.
+   *
+   * @throws CheckError `not_found` where there is none of that name.
+   */
+  open(name: string, options: { readonly create: boolean }): Promise<Gallery>;
+  /** In the order of the alphabet. */
+  names(): Promise<readonly string[]>;
   close(): Promise<void>;
 }

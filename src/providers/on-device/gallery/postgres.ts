@@ -2,19 +2,20 @@ import { randomUUID } from "node:crypto";
 import { dirname } from "node:path";
 import type { Pool, PoolClient } from "pg";
 import { CheckError } from "../../../errors.ts";
+import { onceEach } from "../../../once.ts";
 import { diskTrouble, makeDataFolder } from "../../../storage/folder.ts";
 import type { EnrolledFace } from "../../provider.ts";
 import { cursorAfter, seqBefore } from "./cursor.ts";
 import { assertEmbedding } from "./embedding.ts";
-import type { Gallery } from "./gallery.ts";
+import type { Galleries, Gallery } from "./gallery.ts";
 import { keepMark, type Mark, readMark } from "./mark.ts";
 import { postgresFailure } from "./postgres/failure.ts";
-import { prepareSchema, refuseDamaged } from "./postgres/schema.ts";
+import { listGalleries, prepareGallery, prepareSchema, refuseDamaged } from "./postgres/schema.ts";
 
-export interface PostgresGalleryOptions {
+export interface PostgresOptions {
   /** `postgres://`, password and all: it is given to the driver and to nobody else. */
   readonly url: string;
-  /** The file that says on this machine that there is a gallery. */
+  /** The file that says on this machine that there are galleries. */
   readonly mark: string;
   /** The face model whose embeddings it holds. */
   readonly model: string;
@@ -30,8 +31,8 @@ const CONNECTIONS = 4;
 const BREADTH = 200;
 const COLUMNS = "id, label, vendor_data, blocklisted, enrolled_at";
 
-/** A gallery in a Postgres database with pgvector, for more faces or more machines than one file serves. */
-export async function openPostgresGallery({ url, mark: file, model }: PostgresGalleryOptions): Promise<Gallery> {
+/** Galleries in a Postgres database with pgvector, for more faces or more machines than one file serves. */
+export async function openPostgresGalleries({ url, mark: file, model }: PostgresOptions): Promise<Galleries> {
   const pool = await connect(url);
   try {
     const mark = await onDisk(prepareMark(file));
@@ -41,7 +42,22 @@ export async function openPostgresGallery({ url, mark: file, model }: PostgresGa
     await pool.end();
     throw thrown;
   }
-  return galleryOn(pool);
+  const galleries = onceEach<Gallery>();
+  let closing: Promise<void> | undefined;
+  return {
+    async open(name, { create }) {
+      if (!create) await inTransaction(pool, (client) => prepareGallery(client, name, { create }));
+      return galleries.get(name, async () => {
+        await inTransaction(pool, (client) => prepareGallery(client, name, { create }));
+        return galleryOn(pool, name);
+      });
+    },
+    names: () => inTransaction(pool, listGalleries),
+    close() {
+      closing ??= pool.end();
+      return closing;
+    },
+  };
 }
 
 async function prepareMark(file: string): Promise<Mark> {
@@ -82,21 +98,16 @@ export async function connect(url: string): Promise<Pool> {
   return pool;
 }
 
-function galleryOn(pool: Pool): Gallery {
-  let closing: Promise<void> | undefined;
+function galleryOn(pool: Pool, name: string): Gallery {
   return {
     enroll(embedding, { label, vendorData, blocklisted }) {
       return inTransaction(pool, async (client) => {
         assertEmbedding(embedding);
         const face = { id: randomUUID(), label, vendorData, blocklisted, enrolledAt: new Date().toISOString() };
-        await client.query(`INSERT INTO biometrics_faces (${COLUMNS}, embedding) VALUES ($1, $2, $3, $4, $5, $6)`, [
-          face.id,
-          label,
-          vendorData,
-          blocklisted,
-          face.enrolledAt,
-          vectorOf(embedding),
-        ]);
+        await client.query(
+          `INSERT INTO biometrics_faces (gallery, ${COLUMNS}, embedding) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+          [name, face.id, label, vendorData, blocklisted, face.enrolledAt, vectorOf(embedding)],
+        );
         return face;
       });
     },
@@ -104,12 +115,13 @@ function galleryOn(pool: Pool): Gallery {
     search(embedding, { minCosine, limit, blocklistedFirst }) {
       return inTransaction(pool, async (client) => {
         assertEmbedding(embedding);
-        await refuseDamaged(client);
+        await refuseDamaged(client, name);
         const { rows } = await client.query<NeighbourRow>(SEARCH, [
           vectorOf(embedding),
           minCosine,
           blocklistedFirst,
           limit,
+          name,
         ]);
         const neighbours = rows.map((row) => ({ ...faceOf(row), cosine: row.cosine }));
         return { neighbours, total: rows[0]?.total ?? 0 };
@@ -120,13 +132,13 @@ function galleryOn(pool: Pool): Gallery {
       const before = seqBefore(cursor);
       return inTransaction(pool, async (client) => {
         const { rows } = await client.query<FaceRow>(
-          `SELECT seq::float8, ${COLUMNS} FROM biometrics_faces WHERE seq < $1 ORDER BY seq DESC LIMIT $2`,
-          [before, limit + 1],
+          `SELECT seq::float8, ${COLUMNS} FROM biometrics_faces WHERE gallery = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`,
+          [name, before, limit + 1],
         );
         const last = rows.length > limit ? rows[limit - 1] : undefined;
         return {
           faces: rows.slice(0, limit).map(faceOf),
-          total: await countFaces(client),
+          total: await countFaces(client, name),
           nextCursor: last === undefined ? null : cursorAfter(last.seq),
         };
       });
@@ -134,34 +146,73 @@ function galleryOn(pool: Pool): Gallery {
 
     remove(id) {
       return inTransaction(pool, async (client) => {
-        const { rowCount } = await client.query("DELETE FROM biometrics_faces WHERE id = $1", [id]);
+        const { rowCount } = await client.query("DELETE FROM biometrics_faces WHERE gallery = $1 AND id = $2", [
+          name,
+          id,
+        ]);
         // Its bytes stay in pages until they are vacuumed, and in the write-ahead log until that is recycled.
         return { removed: rowCount === 1, erased: false };
       });
     },
 
     count() {
-      return inTransaction(pool, countFaces);
+      return inTransaction(pool, (client) => countFaces(client, name));
     },
 
-    close() {
-      closing ??= pool.end();
-      return closing;
+    has(id) {
+      return inTransaction(pool, async (client) => {
+        const { rows } = await client.query("SELECT 1 FROM biometrics_faces WHERE gallery = $1 AND id = $2", [
+          name,
+          id,
+        ]);
+        return rows.length > 0;
+      });
     },
+
+    read({ after, limit }) {
+      return inTransaction(pool, async (client) => {
+        const { rows } = await client.query<FaceRow & { embedding: string }>(
+          `SELECT seq::float8, ${COLUMNS}, embedding::text FROM biometrics_faces
+           WHERE gallery = $1 AND seq > $2 ORDER BY seq LIMIT $3`,
+          [name, after, limit],
+        );
+        return rows.map((row) => ({ ...faceOf(row), seq: row.seq, embedding: embeddingIn(row.embedding) }));
+      });
+    },
+
+    store(faces) {
+      return inTransaction(pool, async (client) => {
+        for (const { embedding } of faces) assertEmbedding(embedding);
+        const { rowCount } = await client.query(STORE, [
+          name,
+          faces.map(({ id }) => id),
+          faces.map(({ label }) => label),
+          faces.map(({ vendorData }) => vendorData),
+          faces.map(({ blocklisted }) => blocklisted),
+          faces.map(({ enrolledAt }) => enrolledAt),
+          faces.map(({ embedding }) => vectorOf(embedding)),
+        ]);
+        return rowCount ?? 0;
+      });
+    },
+
+    close: async () => {}, // the galleries of a database share its connections
   };
 }
 
 /**
- * The nearest by the index, and everybody on the blocklist: a blocked face is never lost to an approximate index. The
+ * The nearest by the index, whose components have 16 bits, compared again with 32; and everybody on the blocklist: a blocked face is never lost to an approximate index. The
  * nearest of those is kept even when `limit` others are nearer.
  */
 const SEARCH = `
   WITH candidate AS MATERIALIZED (
-    (SELECT seq FROM biometrics_faces ORDER BY embedding <=> $1::vector LIMIT ${BREADTH})
-    UNION SELECT seq FROM biometrics_faces WHERE blocklisted
+    (SELECT seq FROM biometrics_faces WHERE gallery = $5
+      ORDER BY embedding::halfvec(512) <=> $1::vector::halfvec(512) LIMIT ${BREADTH})
+    UNION SELECT seq FROM biometrics_faces WHERE gallery = $5 AND blocklisted
   ),
   scored AS MATERIALIZED (
     SELECT seq, blocklisted, 1 - (embedding <=> $1::vector) AS cosine FROM candidate JOIN biometrics_faces USING (seq)
+    WHERE gallery = $5
   ),
   ranked AS (
     SELECT seq, cosine, count(*) OVER () AS total,
@@ -171,8 +222,15 @@ const SEARCH = `
   chosen AS (
     SELECT seq, cosine, total FROM ranked ORDER BY kept DESC, cosine DESC, seq LIMIT $4
   )
-  SELECT ${COLUMNS}, cosine, total::int FROM chosen JOIN biometrics_faces USING (seq)
+  SELECT ${COLUMNS}, cosine, total::int FROM chosen JOIN biometrics_faces USING (seq) WHERE gallery = $5
   ORDER BY $3::boolean AND blocklisted DESC, cosine DESC, seq`;
+
+const STORE = `
+  INSERT INTO biometrics_faces (gallery, ${COLUMNS}, embedding)
+  SELECT $1, id, label, vendor_data, blocklisted, enrolled_at, embedding::vector
+  FROM unnest($2::text[], $3::text[], $4::text[], $5::boolean[], $6::timestamptz[], $7::text[])
+    AS face (id, label, vendor_data, blocklisted, enrolled_at, embedding)
+  ON CONFLICT (gallery, id) DO NOTHING`;
 
 interface FaceRow {
   readonly seq: number;
@@ -198,12 +256,22 @@ function faceOf(row: FaceRow): EnrolledFace {
   };
 }
 
+/** Written with as many digits as bring back the same 32 bits. */
+function embeddingIn(text: string): Float32Array {
+  const embedding = Float32Array.from(JSON.parse(text) as readonly number[]);
+  assertEmbedding(embedding);
+  return embedding;
+}
+
 function vectorOf(embedding: Float32Array): string {
   return `[${embedding.join(",")}]`;
 }
 
-async function countFaces(client: PoolClient): Promise<number> {
-  const { rows } = await client.query<{ total: number }>("SELECT count(*)::int AS total FROM biometrics_faces");
+async function countFaces(client: PoolClient, name: string): Promise<number> {
+  const { rows } = await client.query<{ total: number }>(
+    "SELECT count(*)::int AS total FROM biometrics_faces WHERE gallery = $1",
+    [name],
+  );
   return rows[0]?.total ?? 0;
 }
 

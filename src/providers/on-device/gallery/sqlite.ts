@@ -4,8 +4,8 @@ import { setTimeout } from "node:timers/promises";
 import { CheckError } from "../../../errors.ts";
 import type { EnrolledFace } from "../../provider.ts";
 import { cursorAfter, seqBefore } from "./cursor.ts";
-import { assertEmbedding, bytesOf, signBits } from "./embedding.ts";
-import type { Gallery, Neighbour } from "./gallery.ts";
+import { assertEmbedding, bytesOf, embeddingOf, signBits } from "./embedding.ts";
+import type { Gallery, Neighbour, StoredFace } from "./gallery.ts";
 import { damaged } from "./refusal.ts";
 import { type DistanceSql, installDistances } from "./sqlite/distance.ts";
 import { type Database, type Driver, loadDriver } from "./sqlite/driver.ts";
@@ -70,6 +70,8 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
   const insertBits = database.prepare("INSERT INTO face_bits (seq, b) VALUES (?, ?)");
   const deleteFace = database.prepare("DELETE FROM faces WHERE id = ?");
   const pageBefore = database.prepare(`SELECT seq, ${COLUMNS} FROM faces WHERE seq < ? ORDER BY seq DESC LIMIT ?`);
+  const pageAfter = database.prepare(`SELECT seq, ${COLUMNS}, embedding FROM faces WHERE seq > ? ORDER BY seq LIMIT ?`);
+  const findFace = database.prepare("SELECT 1 FROM faces WHERE id = ?");
   const countFaces = database.prepare(COUNTS);
   const count = database.prepare("UPDATE meta SET value = CAST(value + ? AS INTEGER) WHERE key = 'faces'");
   const isLarge = database.prepare(`SELECT 1 FROM face_bits LIMIT 1 OFFSET ${EXACT_UP_TO}`);
@@ -102,6 +104,12 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
     return counts.faces;
   }
 
+  function insert({ id, label, vendorData, blocklisted, enrolledAt, embedding }: StoredFace): void {
+    const bytes = bytesOf(embedding);
+    const { lastInsertRowid } = insertFace.run(id, label, vendorData, Number(blocklisted), enrolledAt, bytes);
+    insertBits.run(lastInsertRowid, signBits(embedding));
+  }
+
   async function assertInPlace(): Promise<void> {
     if (await place.isInPlace()) return;
     throw new CheckError("setup", "The face gallery was moved, deleted or truncated while it was in use.", {
@@ -117,15 +125,7 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
       return attempt(() => {
         erase();
         inTransaction(database, () => {
-          const { lastInsertRowid } = insertFace.run(
-            face.id,
-            label,
-            vendorData,
-            Number(blocklisted),
-            face.enrolledAt,
-            bytesOf(embedding),
-          );
-          insertBits.run(lastInsertRowid, signBits(embedding));
+          insert({ ...face, embedding });
           count.run(1);
         });
         return face;
@@ -187,6 +187,36 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
       return attempt(() => {
         erase();
         return total();
+      });
+    },
+
+    async has(id) {
+      await assertInPlace();
+      return attempt(() => findFace.get(id) !== undefined);
+    },
+
+    async read({ after, limit }) {
+      await assertInPlace();
+      return attempt(() => {
+        const rows: (FaceRow & { embedding: Uint8Array })[] = pageAfter.all(after, limit);
+        return rows.map((row) => ({ ...faceOf(row), seq: row.seq, embedding: embeddingOf(row.embedding) }));
+      });
+    },
+
+    async store(faces) {
+      for (const { embedding } of faces) assertEmbedding(embedding);
+      await assertInPlace();
+      return attempt(() => {
+        erase();
+        return inTransaction(database, () => {
+          const isNew = faces.filter((face) => {
+            if (findFace.get(face.id) !== undefined) return false;
+            insert(face);
+            return true;
+          });
+          count.run(isNew.length);
+          return isNew.length;
+        });
       });
     },
 

@@ -33,6 +33,11 @@ const BY_STATE: Readonly<Record<string, Explanation>> = {
     message: "The face gallery's tables are missing from its database.",
     next: RESTORE,
   },
+  "42704": {
+    code: "setup",
+    message: "The gallery database has a pgvector that is too old.",
+    next: "Have the database administrator update pgvector to 0.7.0 or newer, then restart the server.",
+  },
   "53100": {
     code: "unavailable",
     message: "The gallery database has no disk space left; nothing was stored or removed.",

@@ -1,9 +1,12 @@
 import { attempt, countOf, type Inspection, NONE_YET } from "../inspect.ts";
 import { lost, readMark, replaced } from "../mark.ts";
 import { connect, inTransaction } from "../postgres.ts";
-import { readMeta, refuseDamaged, refuseOther, tablesExist } from "./schema.ts";
+import { listGalleries, readMeta, refuseDamaged, refuseOther, tablesExist } from "./schema.ts";
 
-export async function inspectPostgres(location: { url: string; mark: string }, model: string): Promise<Inspection> {
+export async function inspectPostgres(
+  location: { url: string; mark: string; name: string },
+  model: string,
+): Promise<Inspection> {
   const mark = await readMark(location.mark);
   const pool = await connect(location.url);
   try {
@@ -13,8 +16,11 @@ export async function inspectPostgres(location: { url: string; mark: string }, m
         return NONE_YET;
       }
       const meta = await readMeta(client);
+      if (meta.get("version") === "1") return UPGRADED_BY_USE;
+      if (!(await listGalleries(client)).includes(location.name)) return NONE_YET;
       const { rows } = await client.query<{ faces: number; blocked: number }>(
-        "SELECT count(*)::int AS faces, (count(*) FILTER (WHERE blocklisted))::int AS blocked FROM biometrics_faces",
+        "SELECT count(*)::int AS faces, (count(*) FILTER (WHERE blocklisted))::int AS blocked FROM biometrics_faces WHERE gallery = $1",
+        [location.name],
       );
       const { faces, blocked } = rows[0] ?? { faces: 0, blocked: 0 };
       const findings = [
@@ -29,7 +35,7 @@ export async function inspectPostgres(location: { url: string; mark: string }, m
         }),
         await attempt("count", () => `${countOf(faces)}, ${blocked} of them on the blocklist`),
         await attempt("embeddings", async () => {
-          await refuseDamaged(client);
+          await refuseDamaged(client, location.name);
           return "all are unit vectors";
         }),
       ];
@@ -39,3 +45,8 @@ export async function inspectPostgres(location: { url: string; mark: string }, m
     await pool.end();
   }
 }
+
+const UPGRADED_BY_USE: Inspection = {
+  faces: null,
+  findings: [{ test: "schema", ok: true, detail: "version 1; the next use upgrades it" }],
+};

@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import { once, setMaxListeners } from "node:events";
 import sharp from "sharp";
 import { FormData, Pool, Response } from "undici";
-import { type Image, toImage, uploadName } from "../src/image.ts";
+import { type Image, toImage, uploadName } from "../src/images/image.ts";
 import { didit } from "../src/providers/didit/provider.ts";
 import { encodeForm } from "../src/providers/http/form.ts";
 import { API_KEY, standIn } from "../test/support/stand-in.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { openCache } from "../src/evaluation/cache.ts";
 import { evaluate } from "../src/evaluation/evaluate.ts";
 import { randomFrom } from "../src/evaluation/statistics.ts";
-import type { Image } from "../src/image.ts";
+import type { Image } from "../src/images/image.ts";
 import type { Provider } from "../src/providers/provider.ts";
 import { table } from "./figures.ts";
 

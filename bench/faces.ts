@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import sharp from "sharp";
-import { type Image, toImage } from "../src/image.ts";
+import { type Image, toImage } from "../src/images/image.ts";
 import { readPack } from "../src/providers/on-device/choice.ts";
 import { startEngine } from "../src/providers/on-device/engine.ts";
 import { cosine, toEmbedding } from "../src/providers/on-device/pipeline/embed.ts";

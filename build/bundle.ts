@@ -22,7 +22,7 @@ export const bundle = (write = true) =>
     entryPoints: {
       main: "src/start.ts",
       worker: "src/providers/on-device/worker.ts",
-      converter: "src/converter.ts",
+      converter: "src/images/converter.ts",
     },
     outdir: "dist",
     bundle: true,

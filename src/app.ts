@@ -31,7 +31,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
     async loadImage(path, limits) {
       // At the first call, since a host that only lists the tools does not wait for it; before a file is open, since a
       // failed import is remembered for ever where descriptors have run out.
-      const { loadImage } = await import("./image.ts");
+      const { loadImage } = await import("./images/image.ts");
       return loadImage(path, allowed, limits);
     },
     loadFile: (path, limits) => readLocalFile(path, allowed, limits),

@@ -9,7 +9,7 @@ import sharp from "sharp";
 import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { CheckError } from "../src/errors.ts";
 import { type Folders, readLocalFile } from "../src/file.ts";
-import { type ImageLimits, loadImage, toImage, uploadName } from "../src/image.ts";
+import { type ImageLimits, loadImage, toImage, uploadName } from "../src/images/image.ts";
 import { temporaryFolder } from "./support/clients.ts";
 
 const LIMITS: ImageLimits = {

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { App } from "../app.ts";
 import { render } from "../decision/render.ts";
 import { CheckError } from "../errors.ts";
-import { loadSharp } from "../sharp.ts";
+import { loadSharp } from "../images/sharp.ts";
 import type { Tool } from "../toolkit/define.ts";
 import type { Outcome } from "../warnings.ts";
 import { batchIn, batchOf, type Wanted, worstOf } from "./batch/command.ts";

@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import * as z from "zod";
 import type { App } from "../app.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
-import type { Image } from "../image.ts";
+import type { Image } from "../images/image.ts";
 import { each } from "../many.ts";
 import { need } from "../toolkit/capability.ts";
 import type { Tool } from "../toolkit/define.ts";

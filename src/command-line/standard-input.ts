@@ -2,7 +2,7 @@ import { addAbortSignal, type Readable } from "node:stream";
 import type { App } from "../app.ts";
 import { CheckError } from "../errors.ts";
 import { bytesToRead } from "../file.ts";
-import { type Image, type ImageLimits, nextIfTooLarge, toImage } from "../image.ts";
+import { type Image, type ImageLimits, nextIfTooLarge, toImage } from "../images/image.ts";
 
 export type StandardInput = Readable & { readonly isTTY?: boolean };
 

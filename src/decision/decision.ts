@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { Image } from "../image.ts";
+import type { Image } from "../images/image.ts";
 import { PROVIDERS, type ProviderName, type Report } from "../providers/provider.ts";
 import { about, OUTCOMES, type Outcome, type Warning, worst } from "../warnings.ts";
 

@@ -1,5 +1,5 @@
-import type { Image } from "../image.ts";
-import { loadSharp, MAX_PIXELS } from "../sharp.ts";
+import type { Image } from "../images/image.ts";
+import { loadSharp, MAX_PIXELS } from "../images/sharp.ts";
 import type { Outcome } from "../warnings.ts";
 import { type Decision, PROVIDER_TITLE, showBeside } from "./decision.ts";
 import STROKES from "./strokes.json" with { type: "json" };

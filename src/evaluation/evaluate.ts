@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { setImmediate as breathe } from "node:timers/promises";
 import { CheckError } from "../errors.ts";
-import type { Image, ImageLimits } from "../image.ts";
+import type { Image, ImageLimits } from "../images/image.ts";
 import { attempts, each } from "../many.ts";
 import { can, type Provider, type Template, type Templates } from "../providers/provider.ts";
 import type { Cache } from "./cache.ts";

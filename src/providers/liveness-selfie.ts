@@ -1,4 +1,4 @@
-import type { Image, ImageLimits } from "../image.ts";
+import type { Image, ImageLimits } from "../images/image.ts";
 import type { CallOptions, Report } from "./provider.ts";
 
 /** What the provider gets for itself: from an address, or from what it kept of an earlier call. */

@@ -1,5 +1,5 @@
 import { CheckError } from "../errors.ts";
-import type { Image, ImageLimits } from "../image.ts";
+import type { Image, ImageLimits } from "../images/image.ts";
 import type { Outcome, Warning } from "../warnings.ts";
 
 export const PROVIDERS = ["didit", "linkface", "on-device"] as const;

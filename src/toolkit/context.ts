@@ -1,5 +1,5 @@
 import type { FileLimits } from "../file.ts";
-import type { Image, ImageLimits } from "../image.ts";
+import type { Image, ImageLimits } from "../images/image.ts";
 import type { Account } from "../providers/account.ts";
 import type { LivenessSelfie } from "../providers/liveness-selfie.ts";
 import type { Provider, ProviderName } from "../providers/provider.ts";

@@ -1,5 +1,5 @@
 import type { ImageFacts } from "../decision/decision.ts";
-import type { Image, ImageLimits } from "../image.ts";
+import type { Image, ImageLimits } from "../images/image.ts";
 import type { ToolContext } from "./context.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { Decision } from "../decision/decision.ts";
-import type { Image } from "../image.ts";
+import type { Image } from "../images/image.ts";
 import type { ToolContext } from "./context.ts";
 
 interface PreviewArguments {

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { namesOf } from "../image.ts";
+import { namesOf } from "../images/image.ts";
 import { defineTool } from "../toolkit/define.ts";
 
 const PROVIDER_DEFAULT = "provider default";

@@ -4,7 +4,7 @@ import { setMaxListeners } from "node:events";
 import sharp from "sharp";
 import { expect, onTestFinished } from "vitest";
 import type { CheckError } from "../../src/errors.ts";
-import { type Image, toImage } from "../../src/image.ts";
+import { type Image, toImage } from "../../src/images/image.ts";
 import { type DiditOptions, didit } from "../../src/providers/didit/provider.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { openCache } from "../../src/evaluation/cache.ts";
 import { evaluate } from "../../src/evaluation/evaluate.ts";
-import type { Image } from "../../src/image.ts";
+import type { Image } from "../../src/images/image.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { temporaryFolder } from "../support/clients.ts";
 

@@ -7,7 +7,7 @@ import { expect, onTestFinished } from "vitest";
 import { brokenApp } from "../../src/app.ts";
 import type { CheckError } from "../../src/errors.ts";
 import { readLocalFile } from "../../src/file.ts";
-import { type ImageMime, loadImage, toImage } from "../../src/image.ts";
+import { type ImageMime, loadImage, toImage } from "../../src/images/image.ts";
 import { type LinkfaceOptions, linkface } from "../../src/providers/linkface/provider.ts";
 import type { LivenessSelfie } from "../../src/providers/liveness-selfie.ts";
 import { verifyLivenessSelfie } from "../../src/tools/verify-liveness-selfie.ts";

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { onTestFinished } from "vitest";
-import { type Image, toImage } from "../../src/image.ts";
+import { type Image, toImage } from "../../src/images/image.ts";
 import { readPack } from "../../src/providers/on-device/choice.ts";
 import { openGalleries } from "../../src/providers/on-device/gallery/open.ts";
 import { type OnDeviceOptions, onDevice } from "../../src/providers/on-device/provider.ts";

@@ -5,7 +5,7 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as z from "zod";
 import { draw } from "../../src/decision/picture.ts";
-import { toImage } from "../../src/image.ts";
+import { toImage } from "../../src/images/image.ts";
 import { cleanEnvironment, closing, ERAS, MAIN, temporaryFolder } from "../support/clients.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 

@@ -3,7 +3,7 @@ import { PassThrough } from "node:stream";
 import { createMcpHandler } from "@modelcontextprotocol/server";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
 import { expect, onTestFinished, test } from "vitest";
-import type { Image } from "../../src/image.ts";
+import type { Image } from "../../src/images/image.ts";
 import { openAdmission } from "../../src/mcp/admission.ts";
 import { serverFactory } from "../../src/mcp/server.ts";
 import type { Provider } from "../../src/providers/provider.ts";

@@ -5,7 +5,7 @@ import { extname, resolve } from "node:path";
 import type { App } from "../../app.ts";
 import { count } from "../../decision/decision.ts";
 import { CheckError } from "../../errors.ts";
-import type { Image } from "../../image.ts";
+import type { Image } from "../../images/image.ts";
 import { attempts, each, pace } from "../../many.ts";
 import type { Billed } from "../../providers/provider.ts";
 import { writeWhole } from "../../storage/folder.ts";

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { CheckError, undecodable } from "../../errors.ts";
-import type { Image, ImageMime } from "../../image.ts";
+import type { Image, ImageMime } from "../../images/image.ts";
 import { clean } from "../../untrusted.ts";
 import type { HttpClient, Refusals } from "../http/client.ts";
 import {

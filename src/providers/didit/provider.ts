@@ -1,6 +1,6 @@
 import type * as z from "zod";
 import { CheckError } from "../../errors.ts";
-import { type Image, uploadName } from "../../image.ts";
+import { type Image, uploadName } from "../../images/image.ts";
 import { endOf } from "../../secret.ts";
 import { dollars, isSpent } from "../account.ts";
 import { httpClient, type ProxySettings } from "../http/client.ts";

@@ -1,4 +1,4 @@
-import { uploadName } from "../../image.ts";
+import { uploadName } from "../../images/image.ts";
 import { httpClient, type ProxySettings } from "../http/client.ts";
 import type { FormPart } from "../http/form.ts";
 import type { LivenessData, LivenessSelfie, LivenessSelfieOptions, Selfie } from "../liveness-selfie.ts";

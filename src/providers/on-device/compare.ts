@@ -1,4 +1,4 @@
-import type { Image } from "../../image.ts";
+import type { Image } from "../../images/image.ts";
 import type { Outcome } from "../../warnings.ts";
 import { SIMILARITY } from "../provider.ts";
 import { bboxOf } from "./answers.ts";

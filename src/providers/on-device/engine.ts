@@ -1,4 +1,4 @@
-import type { Image } from "../../image.ts";
+import type { Image } from "../../images/image.ts";
 import type { Pack } from "./models.ts";
 import { toEmbedding } from "./pipeline/embed.ts";
 import type { MeasuredFace, Reading } from "./pipeline/read.ts";

@@ -1,9 +1,9 @@
 import { createRequire } from "node:module";
 import { DEFAULT_GALLERY } from "../../config.ts";
 import { CheckError } from "../../errors.ts";
-import type { Image } from "../../image.ts";
+import type { Image } from "../../images/image.ts";
+import { MAX_PIXELS } from "../../images/sharp.ts";
 import { once } from "../../once.ts";
-import { MAX_PIXELS } from "../../sharp.ts";
 import { about } from "../../warnings.ts";
 import {
   type CallOptions,

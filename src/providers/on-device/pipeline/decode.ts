@@ -1,5 +1,5 @@
 import { CheckError, undecodable } from "../../../errors.ts";
-import { loadSharp, MAX_PIXELS } from "../../../sharp.ts";
+import { loadSharp, MAX_PIXELS } from "../../../images/sharp.ts";
 import type { Raster } from "./raster.ts";
 
 /** Faces are searched for and measured in pictures of at most this many pixels a side; larger ones gain nothing. */

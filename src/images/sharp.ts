@@ -1,4 +1,4 @@
-import { CheckError } from "./errors.ts";
+import { CheckError } from "../errors.ts";
 
 /** What a hostile file may unfold to in memory: the product of its sides. */
 export const MAX_PIXELS = 100e6;

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { fileTypeFromBuffer } from "file-type";
 import { imageSize } from "image-size";
-import { CheckError, undecodable } from "./errors.ts";
-import { type Access, bytesToRead, readFile, rejected, tooLarge, tooManyPixels } from "./file.ts";
+import { CheckError, undecodable } from "../errors.ts";
+import { type Access, bytesToRead, readFile, rejected, tooLarge, tooManyPixels } from "../file.ts";
 
 /** The types that a provider can accept: display name, and file extension for uploads. */
 const IMAGE_TYPES = {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { CheckError, type FailureCode } from "./errors.ts";
+import { CheckError, type FailureCode } from "../errors.ts";
 
 export interface Job {
   readonly bytes: Uint8Array<ArrayBuffer>;

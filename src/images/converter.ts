@@ -3,9 +3,9 @@ import { createRequire } from "node:module";
 import { inspect } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
 import { decode as decodeBmp } from "bmp-ts";
+import { CheckError, undecodable } from "../errors.ts";
+import { rejected, tooManyPixels } from "../file.ts";
 import type { Answer, Converted, Job } from "./convert.ts";
-import { CheckError, undecodable } from "./errors.ts";
-import { rejected, tooManyPixels } from "./file.ts";
 import { loadSharp, MAX_PIXELS } from "./sharp.ts";
 
 // A thread of its own for one picture, which ends with it: decoding does not hold up the protocol, can be cut short,

@@ -145,7 +145,7 @@ describe("Postgres", () => {
       detail: expect.stringMatching(/^the table was vacuumed after .*rows are gone/),
     });
     await sql(command);
-    expect(await left()).toMatchObject({ detail: expect.stringMatching(/written anew after .*none is left/) });
+    expect(await left()).toMatchObject({ detail: expect.stringMatching(/rewritten after .*none is left/) });
     await gallery.remove(bob.id);
     await settled();
     expect(await left()).toMatchObject({ detail: expect.stringMatching(/^still in the table/) });

@@ -55,7 +55,7 @@ export async function tellErasure(
   const [state] = rows;
   const last = `the last removal (${new Date(at).toISOString()})`;
   const now = `To take their bytes out of its files now: VACUUM (FULL) ${partitionOf(name)}; searches wait meanwhile.`;
-  if (state?.rewritten === true) return `the table was written anew after ${last}: none is left in its files`;
+  if (state?.rewritten === true) return `the table was rewritten after ${last}: none is left in its files`;
   if (state?.counted !== true) {
     return `cannot be told: the database keeps no statistics (track_counts). ${now}`;
   }

@@ -1,10 +1,15 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
 import sharp, { type Sharp } from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { convert } from "../../src/images/convert.ts";
 import { cleanEnvironment, closing, ERAS, MAIN, temporaryFolder } from "../support/clients.ts";
+import { HTTP_ERAS, startHttp } from "../support/http.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 
 /** Four quarters, stored lying: grey, red, blue, green as displayed. Its EXIF block names an artist, SECRET-ARTIST. */
@@ -214,6 +219,86 @@ test.each([
   expect({ code, out, err }).toEqual({ code: 1, out: "", err: expect.stringMatching(why) });
   expect(didit.received).toHaveLength(before);
 });
+
+describe("what takes long", () => {
+  const dist = (name: string) => new URL(name, pathToFileURL(MAIN));
+  const job = () => {
+    const limits = { maxBytes: 5 * 2 ** 20, maxSide: undefined, maxPixels: undefined };
+    return { bytes: new Uint8Array(readFileSync(at("slow.gif"))), mime: "image/gif", limits };
+  };
+  const program = dist("converter.js");
+  beforeAll(async () => {
+    keep("slow.gif", await picture(6000, 6000).gif({ effort: 1 }).toBuffer());
+  });
+
+  test("too long is refused, and its thread ends", async () => {
+    await expect(convert(job(), { program, maxMs: 50 })).rejects.toMatchObject({
+      code: "image_rejected",
+      message: "The image takes too long to convert.",
+    });
+    await expect.poll(threads, { timeout: 10_000 }).toBe(0);
+  });
+
+  test("and is cancelled ends its thread", async () => {
+    const stop = new AbortController();
+    const conversion = convert(job(), { program, signal: stop.signal });
+    await expect.poll(threads).toBe(1);
+    stop.abort();
+    await expect(conversion).rejects.toMatchObject({ code: "cancelled" });
+    await expect.poll(threads, { timeout: 10_000 }).toBe(0);
+  });
+
+  test.each(ERAS)("and is cancelled by a client of $era sends nothing", async ({ connect }) => {
+    const server = closing(await connect({ env: envOf() }));
+    const before = didit.received.length;
+    const stop = new AbortController();
+    const ask = (name: string, signal?: AbortSignal) =>
+      server.call("check_liveness", { image_path: at(name), convert: true }, signal === undefined ? {} : { signal });
+    const call = ask("slow.gif", stop.signal);
+    await pause(300);
+    stop.abort();
+    await expect(call).rejects.toThrow();
+    expect((await ask("photo.gif")).structuredContent).toMatchObject({ outcome: "approved" });
+    expect(didit.received).toHaveLength(before + 1);
+  });
+
+  test("and is interrupted by Ctrl-C sends nothing", async () => {
+    const before = didit.received.length;
+    const options = { env: cleanEnvironment(photos, envOf()), cwd: photos };
+    const child = spawn(process.execPath, [MAIN, "check-liveness", "slow.gif", "--convert"], options);
+    await pause(600);
+    child.kill("SIGINT");
+    expect(await once(child, "exit")).toEqual([130, null]);
+    expect(didit.received).toHaveLength(before);
+  });
+
+  test.runIf(process.platform === "linux")(
+    "takes turns over HTTP: never more than two at one time",
+    {
+      timeout: 120_000,
+    },
+    async () => {
+      const server = await startHttp({ env: envOf() });
+      const [era] = HTTP_ERAS;
+      const client = await era?.connect(server);
+      const calls = Array.from({ length: 5 }, () =>
+        client?.call("check_liveness", { image_path: at("slow.gif"), convert: true }, { timeout: 100_000 }),
+      );
+      const done = Promise.all(calls);
+      let isDone = false;
+      void done.finally(() => {
+        isDone = true;
+      });
+      while (!isDone) await pause(20);
+      for (const answer of await done) expect(answer?.structuredContent).toMatchObject({ outcome: "approved" });
+      const [, most = ""] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
+      console.log("HWM", most);
+    },
+  );
+});
+
+/** Of this process that convert. */
+const threads = () => process.getActiveResourcesInfo().filter((it) => it === "MessagePort" || it === "Worker").length;
 
 describe("--strip-metadata", () => {
   test.each(["photo.jpg", "progressive.jpg", "appended.jpg", "photo.png", "photo.webp"])(

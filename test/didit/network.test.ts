@@ -270,6 +270,31 @@ test("an answer larger than 5 MB is not read to its end", async () => {
   expect(await provider.checkLiveness(image, callOptions)).toMatchObject({ verdict: "approved" });
 });
 
+const lists = (count: number, items: number) =>
+  Array.from({ length: count }, () => Array.from({ length: items }, () => 0));
+const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
+/** Inside of the answer, which has two levels, seven values and three items before. */
+test.each<[what: string, most: string, tooMuch: string]>([
+  ["levels", nested(62), nested(63)],
+  ["levels of objects", `${'{"a":'.repeat(62)}0${"}".repeat(62)}`, `${'{"a":'.repeat(63)}0${"}".repeat(63)}`],
+  ["items in one list", JSON.stringify(lists(2, 500)), JSON.stringify(lists(1, 501))],
+  ["values in all", JSON.stringify(lists(38, 262)), JSON.stringify([...lists(37, 262), [0, ...lists(1, 262).flat()]])],
+  ["characters in one string", `"${"x".repeat(2 ** 20 - 1)}"`, `"${"x".repeat(2 ** 20)}"`],
+  ["escaped quotes", `"${'\\"'.repeat(2 ** 19 - 1)}"`, `"${'\\"'.repeat(2 ** 19)}"`],
+  ["brackets and commas, of which those in strings do not count", `"${"[,{".repeat(999)}\\\\"`, nested(999)],
+])("an answer of just so many %s is one, and of more none", async (_what, most, tooMuch) => {
+  const { api, provider } = await setUp();
+  const answer = (news: string) => ({
+    status: 200,
+    text: `{"liveness":{"status":"Approved","score":95,"warnings":[],"news":${news}}}`,
+  });
+  api.next(answer(most), answer(tooMuch));
+  const image = await photo();
+  expect(await provider.checkLiveness(image, callOptions)).toMatchObject({ verdict: "approved" });
+  const error = await refusal(provider.checkLiveness(image, callOptions));
+  expect(error).toMatchObject({ code: "bad_response", message: expect.stringContaining("too large") });
+});
+
 test("of a refusal larger than 5 MB the status still counts", async () => {
   const { api, provider } = await setUp();
   api.next({ status: 500, text: HUGE }, { status: 401, text: HUGE });

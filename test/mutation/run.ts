@@ -56,7 +56,7 @@ const PARTS: Readonly<Record<string, MutatedPart>> = {
       "gallery/sqlite/distance",
       "gallery/sqlite/failure",
     ].map((name) => `providers/on-device/${name}`),
-    tests: ["gallery/sqlite", "gallery/damage"],
+    tests: ["gallery/search", "gallery/sqlite", "gallery/damage"],
   },
   credentials: {
     mutate: ["credentials", "lock", "folder"].map((name) => `storage/${name}`),

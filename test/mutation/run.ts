@@ -21,9 +21,9 @@ import { Instrumenter } from "@stryker-mutator/instrumenter";
 import type { Plugin as BuildPlugin } from "esbuild";
 import type { RunnerTask } from "vitest";
 import type { Plugin } from "vitest/config";
-import { startVitest } from "vitest/node";
+import { startVitest, type TestSuite } from "vitest/node";
 import { bundle } from "../../build/bundle.ts";
-import { isExplained, UNNOTICED } from "./unnoticed.ts";
+import { type Change, UNNOTICED } from "./unnoticed.ts";
 
 interface MutatedPart {
   readonly mutate: readonly string[];
@@ -64,6 +64,8 @@ const PARTS: Readonly<Record<string, MutatedPart>> = {
   },
 };
 
+/** Runs beside each other: many a test waits most of its time. */
+const AT_ONCE = 4;
 /** The least share that must be killed. */
 const LEAST = 0.85;
 const ROOT = resolve(import.meta.dirname, "../..");
@@ -118,27 +120,26 @@ async function mutate(name: string, { mutate, tests, program }: MutatedPart): Pr
     plugins: null,
   });
   const all = mutants.filter(({ status }) => status !== "Ignored").map(({ id }) => id);
+  const changes = changesOf(mutants);
+  const hasReason = (id: string) => UNNOTICED.some((it) => isSame(it, changes.get(id)));
   const inside = await judge(files, all, { tests });
   // What has a reason not to be noticed takes long: each test that reaches it is run.
-  const rest = mutants
-    .filter(({ id }) => all.includes(id) && !inside.killed.has(id))
-    .filter((it) => !isExplained(changeOf(it)));
-  const outside =
-    program &&
-    (await judge(
-      files,
-      rest.map(({ id }) => id),
-      { tests: program, program: await build(files) },
-    ));
+  const rest = all.filter((id) => !inside.killed.has(id) && !hasReason(id));
+  const outside = program && (await judge(files, rest, { tests: program, program: await build(files) }));
   const reached = new Set([...inside.reached, ...(outside?.reached ?? [])]);
   const killed = new Set([...inside.killed, ...(outside?.killed ?? [])]);
-  const counted = mutants.filter(({ id }) => all.includes(id) && (reached.has(id) || !inside.atLoad.has(id)));
-  const left = counted.filter(({ id }) => !killed.has(id));
-  const open = left.filter((mutant) => !isExplained(changeOf(mutant)));
-  for (const mutant of open) console.log(describeMutant(mutant, reached.has(mutant.id) ? "survived" : "not reached"));
-  for (const { file, change } of UNNOTICED.filter(({ file }) => mutate.includes(file))) {
-    const isLeft = left.map(changeOf).some((one) => one.file === file && one.change === change);
-    if (!isLeft) console.log(`noticed, or no longer there: ${file} ${change}`);
+  const counted = all.filter((id) => reached.has(id) || !inside.atLoad.has(id));
+  const left = counted.filter((id) => !killed.has(id));
+  const open = mutants.filter(({ id }) => left.includes(id) && !hasReason(id));
+  for (const { id, location } of open) {
+    const { file, change } = changes.get(id) ?? {};
+    console.log(
+      `${reached.has(id) ? "survived" : "not reached"} src/${file}.ts:${location.start.line + 1}\n    ${change}`,
+    );
+  }
+  for (const it of UNNOTICED.filter(({ file }) => mutate.includes(file))) {
+    if (!left.some((id) => isSame(it, changes.get(id))))
+      console.log(`noticed, or no longer there: ${it.file} ${it.change}`);
   }
   const share = killed.size / counted.length;
   const figures = [
@@ -173,8 +174,18 @@ async function judge(files: Files, ids: readonly string[], given: Pick<Setting, 
   const { static: atLoad, perTest } = JSON.parse(readFileSync(setting.coverage, "utf8"));
   const hit = new Set(Object.values(perTest).flatMap((counts) => Object.keys(counts as object)));
   const reached = ids.filter((id) => hit.has(id));
-  const suites = reached.length === 0 ? [] : await run(files, { ...setting, ids: reached });
-  const killed = new Set(suites.filter(hasFailed).map((suite) => suite.name));
+  // In one program one change is switched on at a time.
+  const runs = given.program === undefined ? AT_ONCE : 1;
+  const shares = Array.from({ length: runs }, (_, at) => reached.filter((_, n) => n % runs === at));
+  const suites = await Promise.all(
+    shares.filter((share) => share.length > 0).map((share) => run(files, { ...setting, ids: share })),
+  );
+  const killed = new Set(
+    suites
+      .flat()
+      .filter(hasFailed)
+      .map((suite) => suite.name),
+  );
   return { atLoad: new Set(Object.keys(atLoad)), reached, killed };
 }
 
@@ -191,6 +202,11 @@ async function run(files: Files, setting: Setting) {
       return undefined;
     },
   };
+  let done = 0;
+  const onTestSuiteResult = ({ parent }: TestSuite) => {
+    if (parent.type === "module")
+      process.stderr.write(`\r${++done} of ${ids.length}${done === ids.length ? "\n" : ""}`);
+  };
   const vitest = await startVitest(
     "test",
     [],
@@ -198,7 +214,7 @@ async function run(files: Files, setting: Setting) {
       watch: false,
       root: ROOT,
       config: false,
-      reporters: ids.length === 0 ? ["default"] : [{ onInit: quiet }],
+      reporters: ids.length === 0 ? ["default"] : [{ onTestSuiteResult }],
     },
     {
       plugins: [instrumented],
@@ -243,21 +259,30 @@ function hasFailed(task: RunnerTask): boolean {
   return task.result?.state === "fail" || ("tasks" in task && task.tasks.some(hasFailed));
 }
 
-/** As it stands in the list of those with a reason. */
-function changeOf({ fileName, location: { start, end }, replacement }: Mutant) {
+/** Each by its id, as it stands in the list of those with a reason: what becomes what, and of several alike which. */
+function changesOf(mutants: readonly Mutant[]): ReadonlyMap<string, Change> {
+  const codes = mutants.map((mutant) => `${mutant.fileName}: ${codeOf(mutant)}`);
+  return new Map(
+    mutants.map((mutant, at) => {
+      const alike = codes.filter((code) => code === codes[at]).length;
+      const nth = codes.slice(0, at + 1).filter((code) => code === codes[at]).length;
+      const file = mutant.fileName.slice(`${ROOT}/src/`.length, -".ts".length);
+      return [mutant.id, { file, change: codeOf(mutant) + (alike === 1 ? "" : ` (${nth} of ${alike})`) }];
+    }),
+  );
+}
+
+function codeOf({ fileName, location: { start, end }, replacement }: Mutant): string {
   const lines = readFileSync(fileName, "utf8")
     .split("\n")
     .slice(start.line, end.line + 1);
   lines.push((lines.pop() ?? "").slice(0, end.column));
   const original = lines.map((line, at) => (at === 0 ? line.slice(start.column) : line)).join(" ");
   const [from, to] = [original, replacement].map((code) => code.replace(/\s+/g, " ").slice(0, 120));
-  return { file: fileName.slice(`${ROOT}/src/`.length, -".ts".length), change: `${from} -> ${to}` };
+  return `${from} -> ${to}`;
 }
 
-function describeMutant(mutant: Mutant, what: string): string {
-  const { file, change } = changeOf(mutant);
-  return `${what} src/${file}.ts:${mutant.location.start.line + 1}\n    ${change}`;
-}
+const isSame = (one: Change, other: Change | undefined) => one.file === other?.file && one.change === other.change;
 
 function today(): string {
   return new Date().toISOString().slice(0, 10);

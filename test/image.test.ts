@@ -209,7 +209,7 @@ describe("what is refused as a path", () => {
     ["a NUL", `${root}/photo.jpg\0.png`, /NUL/],
     ["http", "https://example.com/a.jpg", /URL/],
     ["data", "data:image/png;base64,AAAA", /URL/],
-    ["another host", "file://server/share/a.jpg", /local file/],
+    ["another host", "file://server/share/a.jpg", /^That file: URL/],
   ])("%s is no path", async (_what, path, message) => {
     await expect(load(path)).rejects.toMatchObject({ code: "invalid_input", message: expect.stringMatching(message) });
   });

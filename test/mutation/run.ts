@@ -44,7 +44,15 @@ const PARTS: Readonly<Record<string, MutatedPart>> = {
   },
   http: {
     mutate: ["client", "faults", "form", "json"].map((name) => `providers/http/${name}`),
-    tests: ["didit/network", "didit/refusals", "didit/sent", "didit/proxy", "secret"],
+    tests: [
+      "didit/network",
+      "didit/refusals",
+      "didit/sent",
+      "didit/proxy",
+      "linkface/refusals",
+      "account/register",
+      "secret",
+    ],
   },
   search: {
     mutate: [
@@ -222,7 +230,7 @@ async function run(files: Files, setting: Setting) {
         include: ["test/mutation/mutants.ts"],
         setupFiles: ["test/support/properties.ts"],
         provide: { mutation: setting },
-        testTimeout: program === undefined ? 10_000 : 20_000,
+        testTimeout: 60_000, // a change has less: mutants.ts
         hookTimeout: 20_000,
         pool: "forks",
         dangerouslyIgnoreUnhandledErrors: true,
@@ -278,7 +286,9 @@ function codeOf({ fileName, location: { start, end }, replacement }: Mutant): st
     .slice(start.line, end.line + 1);
   lines.push((lines.pop() ?? "").slice(0, end.column));
   const original = lines.map((line, at) => (at === 0 ? line.slice(start.column) : line)).join(" ");
-  const [from, to] = [original, replacement].map((code) => code.replace(/\s+/g, " ").slice(0, 120));
+  const [from, to] = [original, replacement].map((code) =>
+    code.replace(/\s+/g, " ").replaceAll("${", "{").slice(0, 120),
+  );
   return `${from} -> ${to}`;
 }
 

@@ -22,6 +22,37 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
     "decision/decision": ["score === null -> false"], // without a score there is a doubt anyway
     "decision/search": ["blocked.length > 0 -> false"], // the warning declines, too
   },
+  "Only how fast, or how often, it is done.": {
+    file: [
+      "size <= LONGEST_AT_ONCE && blocks * BLOCK_BYTES >= size -> true",
+      "size <= LONGEST_AT_ONCE && blocks * BLOCK_BYTES >= size -> false",
+      "size <= LONGEST_AT_ONCE && blocks * BLOCK_BYTES >= size -> size <= LONGEST_AT_ONCE || blocks * BLOCK_BYTES >= size",
+      "size <= LONGEST_AT_ONCE -> true",
+      "size <= LONGEST_AT_ONCE -> size < LONGEST_AT_ONCE",
+      "size <= LONGEST_AT_ONCE -> size > LONGEST_AT_ONCE",
+      "blocks * BLOCK_BYTES >= size -> true",
+      "blocks * BLOCK_BYTES >= size -> blocks * BLOCK_BYTES > size",
+      "blocks * BLOCK_BYTES >= size -> blocks * BLOCK_BYTES < size",
+      "blocks * BLOCK_BYTES -> blocks / BLOCK_BYTES",
+      "(folder) => isInside(real, folder) -> () => undefined", // resolved, they are asked again
+    ],
+    "storage/lock": [
+      "pollMs * (0.5 + Math.random()) -> pollMs / (0.5 + Math.random())",
+      "0.5 + Math.random() -> 0.5 - Math.random()",
+    ],
+  },
+  "The cause of an error, which only the log gets.": {
+    file: ["{ cause } -> {}"],
+    "images/image": ["{ type } -> {}", "{ width, height } -> {}"],
+    "storage/credentials": ["{ throw damaged(`its {json.length} characters are not JSON`); } -> {}"],
+  },
+  "One moment in which the other says the same.": {
+    "storage/lock": [
+      "now - seen.since > deadAfterMs -> now - seen.since >= deadAfterMs",
+      "now - start > longestWaitMs -> now - start >= longestWaitMs",
+      "waits > 2 -> waits >= 2",
+    ],
+  },
   "The order of equals, of which the same is told.": {
     "decision/search": ["b.similarity > a.similarity -> b.similarity >= a.similarity"],
   },

@@ -65,12 +65,10 @@ function held(lock: string, created: string, refreshMs: number | undefined): Loc
     await utimes(lock, now, now);
     own = (await idAt(lock)) ?? own;
   }
-  const timer = setInterval(
-    () => {
-      refreshed = refreshed.then(refresh).catch(() => {}); // it is tried again
-    },
-    refreshMs ?? 2 ** 31 - 1,
-  ).unref();
+  const inTurn = () => {
+    refreshed = refreshed.then(refresh).catch(() => {}); // it is tried again
+  };
+  const timer = refreshMs === undefined ? undefined : setInterval(inTurn, refreshMs).unref();
   return {
     isHeld: async () => (await idAt(lock)) === own,
     async release() {

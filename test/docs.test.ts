@@ -266,11 +266,10 @@ test("the run in README is what happens: `npm run listing` writes the answer", {
   const answered = await server.call(tool, JSON.parse(args));
   const result = Decision.omit({ images: true, detected_faces: true, raw: true }).parse(answered);
   const answer = `\`\`\`json\n${JSON.stringify(result, null, 2)}\n\`\`\`\n\n`;
-  const page = textOf("docs/results.md");
   const [, head = "", shown = "", tail = ""] =
-    /^(.*<!-- answer: [^\n]*\n\n?)(.*?)(<!-- \/answer -->.*)$/s.exec(page) ?? [];
+    /^(.*<!-- answer: [^\n]*\n\n?)(.*?)(<!-- \/answer -->.*)$/s.exec(readme) ?? [];
   const isSame = inShape(shown) === inShape(answer);
-  await expect(isSame ? page : `${head}${answer}${tail}`).toMatchFileSnapshot(resolve(ROOT, "docs/results.md"));
+  await expect(isSame ? readme : `${head}${answer}${tail}`).toMatchFileSnapshot(resolve(ROOT, "README.md"));
   const [, similarity = "none"] = /, ([a-z ]+ similarity)[;)]/.exec(result.summary) ?? [];
   expect(readme).toMatch(new RegExp(`\\*\\*Assistant\\*\\*: .*${result.outcome}.*${similarity}`));
 });

@@ -111,11 +111,9 @@ process.env["TMPDIR"] = folder; // for what the tests make
 const cache = join(ROOT, "node_modules/.cache"); // where the program finds its packages
 mkdirSync(cache, { recursive: true });
 const place = mkdtempSync(join(cache, "mutation-"));
-const [only] = process.argv.slice(2);
-for (const [name, part] of Object.entries(PARTS)) if (name === (only ?? name)) await mutate(name, part);
-for (const made of [folder, place]) rmSync(made, { recursive: true, force: true, maxRetries: 3 });
-process.exit(); // a mutant may have left anything open
-
+process.once("exit", () => {
+  for (const made of [folder, place]) rmSync(made, { recursive: true, force: true, maxRetries: 3 });
+});
 type Files = readonly { readonly name: string; readonly content: string }[];
 
 async function mutate(name: string, { mutate, tests, program }: MutatedPart): Promise<void> {
@@ -313,6 +311,10 @@ function keep(name: string, row: string): void {
   const made = [...head, "|---|---|---|---|---|---|---|---|", ...rows].join("\n");
   writeFileSync(path, `${before}${begin}${made}\n${end}${after}`);
 }
+
+const [only] = process.argv.slice(2);
+for (const [name, part] of Object.entries(PARTS)) if (name === (only ?? name)) await mutate(name, part);
+process.exit(); // a mutant may have left anything open
 
 declare module "vitest" {
   interface ProvidedContext {

@@ -10,17 +10,42 @@ export interface Change {
 const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   "What it would tell apart does not occur: the type, or a condition before it, excludes it.": {
     "decision/decision": [
-      "thresholds?.operator -> thresholds.operator", // the doubt applies only where there is one
-      "score !== null -> true", // of a doubtful match; beside a comparison that null does not pass
+      "thresholds?.operator -> thresholds.operator (2 of 4)", // the doubt applies only where there is one
+      "score !== null -> true (2 of 4)", // a doubtful match has one
+      "score !== null -> true (3 of 4)", // the band is shown beside a score alone
+      "score !== null -> true (4 of 4)", // null is above nothing
       "MATCH_BANDS.find(([from]) => score >= from)?.[1] -> MATCH_BANDS.find(([from]) => score >= from)[1]", // one is from 0
       "warnings[at]?.advice -> warnings[at].advice", // as many as before
-      '[] -> ["Stryker was here"]', // among the advice that is dropped
+      '[] -> ["Stryker was here"] (8 of 11)', // among the advice that is dropped
     ],
     "decision/search": ["vendorData !== undefined -> true"], // a match has null
+    "providers/http/client": [
+      "options.refusals?.[status] -> options.refusals[status]", // each provider has some
+      "next === undefined -> false", // the error takes undefined for none
+      "retryAfterSeconds !== undefined -> true", // not below 5 either
+      "response.statusCode >= 200 -> true", // others never end a call
+      "reply.status >= 200 -> true",
+      'typeof header !== "string" -> false', // a list is no number and no date
+      "status < 400 -> status <= 400", // each provider has a row of its own
+    ],
+    "providers/http/faults": [
+      "fault.next === undefined -> false",
+      "!(thrown instanceof Error) -> false",
+      "thrown.cause === undefined -> true", // undici's own have codes
+    ],
+    "providers/http/json": [
+      "[0] -> []",
+      "at < text.length -> at <= text.length (1 of 2)",
+      "at < text.length -> at <= text.length (2 of 2)",
+    ],
+    "storage/lock": ["{ id: undefined, since: start } -> {}"], // both are set before they are compared
+    "storage/folder": [
+      "{ bigint: true } -> {}", // asked only whether it is a file
+      'errno ?? "" -> errno && ""',
+    ],
   },
   "Something else says the same: both would have to go.": {
-    "decision/decision": ["score === null -> false"], // without a score there is a doubt anyway
-    "decision/search": ["blocked.length > 0 -> false"], // the warning declines, too
+    "decision/search": ["blocked.length > 0 -> false (1 of 2)"], // the warning declines, too
   },
   "Only how fast, or how often, it is done.": {
     file: [
@@ -36,6 +61,12 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "blocks * BLOCK_BYTES -> blocks / BLOCK_BYTES",
       "(folder) => isInside(real, folder) -> () => undefined", // resolved, they are asked again
     ],
+    "providers/http/client": [
+      "Math.random() * JITTER_MS * (repeats + 1) -> Math.random() * JITTER_MS / (repeats + 1)",
+      "Math.random() * JITTER_MS -> Math.random() / JITTER_MS",
+      "{ timeout: CONNECT_TIMEOUT_MS } -> {}", // undici's own is as long
+      "{ once: true } -> {}", // it is removed at the end
+    ],
     "storage/lock": [
       "pollMs * (0.5 + Math.random()) -> pollMs / (0.5 + Math.random())",
       "0.5 + Math.random() -> 0.5 - Math.random()",
@@ -44,7 +75,31 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
   "The cause of an error, which only the log gets.": {
     file: ["{ cause } -> {}"],
     "images/image": ["{ type } -> {}", "{ width, height } -> {}"],
+    "providers/http/client": [],
     "storage/credentials": ["{ throw damaged(`its {json.length} characters are not JSON`); } -> {}"],
+  },
+  "It takes two processes within microseconds, in a folder that is one user's alone.": {
+    "storage/credentials": [
+      "handle === undefined -> false",
+      "{ [file]: found } -> {}", // looked at right before
+    ],
+    "storage/lock": ["id !== undefined -> true", "left !== undefined -> true"],
+    "storage/folder": [
+      "stats !== undefined -> true",
+      "constants.O_NONBLOCK ?? 0 -> constants.O_NONBLOCK && 0", // a FIFO that came after the look
+      "{ await handle?.close(); throw thrown; } -> {}",
+      "handle?.close -> handle.close (1 of 2)",
+    ],
+  },
+  "Only Windows is different.": {
+    "storage/folder": [
+      'platform() === "win32" -> false',
+      "handle?.sync -> handle.sync",
+      "handle?.close -> handle.close (2 of 2)",
+    ],
+  },
+  "Only a power cut shows it.": {
+    "storage/folder": [],
   },
   "One moment in which the other says the same.": {
     "storage/lock": [

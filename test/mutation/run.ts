@@ -1,8 +1,8 @@
 /**
  * Would the tests notice? `npm run mutation [PART]` changes one expression after the other, as Stryker does, and runs
  * the tests that reach it, until one fails: first in this process, then, for what is left, against the built program
- * with all the changes in it, one of which is switched on. What runs once, when a module is loaded, is judged by the
- * second alone. The figures go into CONTRIBUTING.md.
+ * with all the changes in it, one of which is switched on. What runs once, when a module is loaded, is not counted.
+ * The figures go into CONTRIBUTING.md.
  */
 import {
   cpSync,
@@ -130,11 +130,11 @@ async function mutate(name: string, { mutate, tests, program }: MutatedPart): Pr
   const hasReason = (id: string) => UNNOTICED.some((it) => isSame(it, changes.get(id)));
   const inside = await judge(files, all, { tests });
   // What has a reason not to be noticed takes long: each test that reaches it is run.
-  const rest = all.filter((id) => !inside.killed.has(id) && !hasReason(id));
+  const rest = all.filter((id) => !inside.killed.has(id) && !hasReason(id) && !inside.atLoadAlone.has(id));
   const outside = program && (await judge(files, rest, { tests: program, program: await build(files) }));
   const reached = new Set([...inside.reached, ...(outside?.reached ?? [])]);
   const killed = new Set([...inside.killed, ...(outside?.killed ?? [])]);
-  const counted = all.filter((id) => reached.has(id) || !inside.atLoad.has(id));
+  const counted = all.filter((id) => !inside.atLoadAlone.has(id));
   const left = counted.filter((id) => !killed.has(id));
   const open = mutants.filter(({ id }) => left.includes(id) && !hasReason(id));
   for (const { id, location } of open) {
@@ -192,7 +192,7 @@ async function judge(files: Files, ids: readonly string[], given: Pick<Setting, 
       .filter(hasFailed)
       .map((suite) => suite.name),
   );
-  return { atLoad: new Set(Object.keys(atLoad)), reached, killed };
+  return { atLoadAlone: new Set(Object.keys(atLoad).filter((id) => !hit.has(id))), reached, killed };
 }
 
 /** One suite for each mutant, named after it. */

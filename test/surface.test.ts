@@ -21,6 +21,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "providers/on-device": [".", "images", "storage", "providers"],
   "providers/index.ts": [".", "storage", "providers", "providers/didit", "providers/linkface", "providers/on-device"],
   decision: [".", "images", "providers"],
+  card: [".", "decision"],
   evaluation: [".", "images", "storage", "providers", "providers/on-device"],
   toolkit: [".", "images", "providers", "decision"],
   tools: [".", "images", "providers", "decision", "toolkit"],

@@ -70,8 +70,8 @@ describe("the balance", () => {
 
   test("without a key nothing is sent, and the ways to one are named", async () => {
     const { account, api } = await setUp();
-    for (const call of [account.balance(callOptions), account.topUp(50, callOptions)]) {
-      const error = await refusal(call);
+    const calls = [account.balance(callOptions), account.topUp(50, callOptions)];
+    for (const error of await Promise.all(calls.map(refusal))) {
       expect(error).toMatchObject({
         code: "unauthorized",
         next: expect.stringMatching(/register_account.*DIDIT_API_KEY/),

@@ -75,7 +75,7 @@ export async function draw(
 interface PaneOptions {
   readonly side: number;
   readonly boxes: readonly Box[];
-  /** The boxes are of the picture as it is stored, maybe: of one that is displayed otherwise none is drawn. */
+  /** The boxes are of the picture as it was uploaded, before EXIF turns it; else as it is displayed. */
   readonly isAsStored: boolean;
 }
 
@@ -89,8 +89,10 @@ async function paneOf(sharp: Sharp, image: Image, { side, boxes, isAsStored }: P
     .jpeg({ quality: 95 })
     .toBuffer({ resolveWithObject: true });
   const scale = info.width / image.width;
-  const isInside = ({ right, bottom }: Box) => right <= image.width && bottom <= image.height;
-  const shown = (isAsStored && orientation !== 1) || !boxes.every(isInside) ? [] : boxes;
+  const displayed = isAsStored ? boxes.map((box) => asDisplayed(box, orientation, image)) : boxes;
+  const isInside = ({ left, top, right, bottom }: Box) =>
+    left >= 0 && top >= 0 && right <= image.width && bottom <= image.height;
+  const shown = displayed.every(isInside) ? displayed : [];
   return {
     jpeg: data,
     width: info.width,
@@ -101,6 +103,29 @@ async function paneOf(sharp: Sharp, image: Image, { side, boxes, isAsStored }: P
       right: right * scale,
       bottom: bottom * scale,
     })),
+  };
+}
+
+/** Of each EXIF orientation: whether rows are shown as columns, and what is mirrored then. */
+const ORIENTATIONS: Readonly<Record<number, readonly [isTransposed: boolean, isAcross: boolean, isDown: boolean]>> = {
+  2: [false, true, false],
+  3: [false, true, true],
+  4: [false, false, true],
+  5: [true, false, false],
+  6: [true, true, false],
+  7: [true, true, true],
+  8: [true, false, true],
+};
+
+/** Where a box of the picture as stored is seen. `width` and `height` are of the picture as displayed. */
+function asDisplayed(box: Box, orientation: number, { width, height }: Pick<Image, "width" | "height">): Box {
+  const [isTransposed, isAcross, isDown] = ORIENTATIONS[orientation] ?? [false, false, false];
+  const { left, top, right, bottom } = isTransposed
+    ? { left: box.top, top: box.left, right: box.bottom, bottom: box.right }
+    : box;
+  return {
+    ...(isAcross ? { left: width - right, right: width - left } : { left, right }),
+    ...(isDown ? { top: height - bottom, bottom: height - top } : { top, bottom }),
   };
 }
 

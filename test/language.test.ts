@@ -31,7 +31,7 @@ const ENGLISH: readonly (readonly [why: string, file: RegExp, texts?: RegExp])[]
     / failed, |^(Serving MCP|Clients must send|biometrics-mcp .* is running|Cannot write to|[Tt]he picture could not be (drawn|written)\.?$)/,
   ],
   ["before anything is loaded", /^start\.ts$/],
-  ["the page of an evaluation", /^evaluation\/(charts|html|page)\.ts$/],
+  ["the page of an evaluation", /^evaluation\/(charts|page)\.ts$/],
   ["drawn in strokes, of which there are Latin ones", /^decision\/picture\.ts$/],
   ["words of others", /^providers\/on-device\/catalogue\.ts$/],
   ["programs", /^(command-line\/(completion|for-person)|language\/say|providers\/http\/form)\.ts$/],

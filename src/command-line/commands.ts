@@ -1,6 +1,6 @@
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import { type App, VERSION } from "../app.ts";
-import type { Config, Language } from "../config.ts";
+import type { Config } from "../config.ts";
 import { CheckError } from "../errors.ts";
 import { sayIn } from "../language/say.ts";
 import { serve } from "../mcp/stdio.ts";
@@ -56,12 +56,9 @@ const MODEL_COMMANDS: readonly (readonly [usage: string, description: string, wo
 ];
 
 /** Runs one command line and returns its exit code. */
-export async function run(
-  args: readonly string[],
-  { language, ...place }: Omit<Terminal, "say"> & { readonly language: Language },
-): Promise<number> {
-  const wanted = languageIn(args) ?? language;
-  const terminal = { ...place, say: await sayIn(wanted) };
+export async function run(args: readonly string[], place: Omit<Terminal, "say">): Promise<number> {
+  const language = languageIn(args) ?? place.language;
+  const terminal = { ...place, language, say: await sayIn(language) };
   let exitCode: number = EXIT.approved;
   const program = new Command("biometrics-mcp")
     .description("Liveness, face match and face search on local images. Without a command: an MCP server.")
@@ -69,7 +66,7 @@ export async function run(
     .exitOverride()
     .showHelpAfterError("(--help lists the commands and flags)")
     .addHelpText("afterAll", `\n${EXIT_HELP}`);
-  if (wanted !== "en") translateHelp(program, terminal);
+  if (language !== "en") translateHelp(program, terminal);
 
   for (const tool of TOOLS) {
     if (tool.name === "get_setup") continue; // doctor shows the same and more

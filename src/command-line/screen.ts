@@ -73,7 +73,7 @@ export function onScreen(
   }
   const advised = warnings.map(({ advice }) => advice);
   list(
-    inLanguage("Next"),
+    "Next",
     nextSteps.filter((step) => !advised.includes(step)),
   );
   say(inLanguage(took(timings)), "", "dim");
@@ -81,7 +81,7 @@ export function onScreen(
 
   function list(title: string, items: readonly string[]): void {
     if (items.length === 0) return;
-    say(`${title}:`, "", "bold");
+    say(inLanguage(`${title}:`), "", "bold");
     for (const item of items) say(item, "  ");
   }
 }

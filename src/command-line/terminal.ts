@@ -24,6 +24,7 @@ export interface Terminal {
   readonly print: (text: string) => void;
   /** Of the clients of `serve`. */
   readonly clientLanguage: Language;
+  readonly language: Language;
   /** For whoever reads it; a script gets the same. */
   readonly say: Say;
   /** Standard output, to which `print` writes. */

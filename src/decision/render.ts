@@ -89,11 +89,15 @@ export function render(result: Readonly<Record<string, unknown>>, say: Say): str
     summary,
     ...details.flatMap(([title, lines]) => section(title, lines)),
     ...section(
-      say("Warnings"),
-      warnings.map(({ tag, effect, meaning }) => `${tag} (${effect}): ${meaning}`),
+      "Warnings",
+      warnings.map(({ tag, effect, meaning }) => say(`${tag} (${effect}): ${meaning}`)),
     ),
-    ...section(say("Next"), nextSteps),
+    ...section("Next", nextSteps),
   ].join("\n");
+
+  function section(title: string, lines: readonly string[]): string[] {
+    return lines.length === 0 ? [] : [say(`${title}:`), ...lines.map((line) => `- ${line}`)];
+  }
 }
 
 /** The same in parts. */
@@ -104,10 +108,10 @@ export function partsOf(result: Readonly<Record<string, unknown>>, say: Say) {
     ...rest,
     heading: check === "face_search" && outcome === "approved" ? say(APPROVED_SEARCH) : outcome,
     details: [
-      [say("Matches"), matches.map(describeMatch).map(say)],
-      [say(`Faces found (${detected_faces?.length ?? 0})`), describeFaces(detected_faces ?? []).map(say)],
+      ["Matches", matches.map(describeMatch).map(say)],
+      [`Faces found (${detected_faces?.length ?? 0})`, describeFaces(detected_faces ?? []).map(say)],
       [
-        say("Faces"),
+        "Faces",
         faces.map(({ face_id, label, blocklisted, enrolled_at }) =>
           say(`${face_id}: ${quoted(label)}${blocklisted ? ", blocklisted" : ""}, enrolled ${enrolled_at}`),
         ),
@@ -145,8 +149,4 @@ function describeFaces(faces: NonNullable<Shown["detected_faces"]>): string[] {
   });
   const rest = faces.length - lines.length;
   return rest === 0 ? lines : [...lines, `and ${rest} more`];
-}
-
-function section(title: string, lines: readonly string[]): string[] {
-  return lines.length === 0 ? [] : [`${title}:`, ...lines.map((line) => `- ${line}`)];
 }

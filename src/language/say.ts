@@ -148,8 +148,8 @@ export function translator(table: Readonly<Record<string, string>>): Say {
       for (const [joint, chinese] of JOINTS) {
         const parts = english.split(joint);
         const said = parts.map(textOf);
-        if (said.some((it, at) => it !== parts[at]) && !parts.some((it, at) => isLeft(it, said[at])))
-          return said.join(chinese);
+        const isSaid = /\w/.test(joint) || said.some((it, at) => it !== parts[at]);
+        if (parts.length > 1 && isSaid && !parts.some((it, at) => isLeft(it, said[at]))) return said.join(chinese);
       }
       return english;
     }
@@ -158,8 +158,10 @@ export function translator(table: Readonly<Record<string, string>>): Say {
   return (english) => english.split("\n").map(translateLine).join("\n");
 }
 
-/** The first of the best. */
+/** The first of the best: of two that leave the same, such as names, the one that says more besides. */
 function leastEnglish(readings: readonly string[]): string {
-  const letters = (text: string) => text.replace(/[^A-Za-z]/g, "").length;
-  return readings.reduce((a, b) => (letters(b) < letters(a) ? b : a));
+  const english = (text: string) => text.replace(/[^A-Za-z]/g, "").length;
+  const own = (text: string) => text.replace(/[\0-\x7f]/g, "").length;
+  const isBetter = (b: string, a: string) => english(b) - english(a) || own(a) - own(b);
+  return readings.reduce((a, b) => (isBetter(b, a) < 0 ? b : a));
 }

@@ -6,6 +6,7 @@ import { forPerson } from "../src/command-line/for-person.ts";
 import { sayIn } from "../src/language/say.ts";
 import TABLE from "../src/language/zh-CN.json" with { type: "json" };
 import { WARNINGS } from "../src/warnings.ts";
+import { englishIn } from "./support/english.ts";
 
 const SRC = join(import.meta.dirname, "../src");
 const say = await sayIn("zh-CN");
@@ -123,12 +124,7 @@ const texts = sources.flatMap(({ file, texts }) =>
     .map((text) => ({ file, text })),
 );
 
-/** Names and code stand in any language as they are. */
-const NAMES =
-  /`[^`]*`|“[^”]*”|https?:\S+|\b[A-Z][A-Z0-9]*(_[A-Z0-9]+)+(=\S+)?|--[a-z-]+|biometrics-mcp( [a-z-]+)*|openssl rand -hex|source <\(.*\)|~\/ds|or (?=[a-z]+-)/g;
-/** Two English words in a row. */
-const ENGLISH_WORDS = /[A-Za-z]*[a-z]{2,}[,;:.]? [a-z]{2,}/;
-const leftIn = (text: string) => ENGLISH_WORDS.exec(say(text).replace(NAMES, " | "))?.[0];
+const leftIn = (text: string) => englishIn(say(text));
 
 /** Some texts are a part of a sentence, or of a line; a terminal leaves out what concerns assistants. */
 const CONTEXTS: readonly ((text: string) => string)[] = [
@@ -172,7 +168,7 @@ const ENTRIES = Object.entries(TABLE as Readonly<Record<string, string>>);
 
 describe("of each entry", () => {
   test("what is inserted is in the translation too", () => {
-    const holes = (text: string) => [...text.matchAll(/\{\d\}/g)].map(([hole]) => hole).sort();
+    const holes = (text: string) => [...text.matchAll(/\{=?(\d)\}/g)].map(([, hole]) => hole).sort();
     expect(ENTRIES.filter(([english, own]) => `${holes(english)}` !== `${holes(own)}`)).toEqual([]);
     const inOrder = ENTRIES.filter(([english]) =>
       [...english.matchAll(/\{(\d)\}/g)].some(([, at], i) => Number(at) !== i),
@@ -185,7 +181,7 @@ describe("of each entry", () => {
       /\b(approved|declined)\b|\b[A-Za-z]+(_[A-Za-z]+)+\b|(?<!\w)--[a-z-]+|https?:\/\/[^\s);,]+|`[^`]+`|\b(Didit|Linkface|biometrics-mcp)\b/g;
     const lost = ENTRIES.flatMap(([english, own]) =>
       [...english.matchAll(FIXED)]
-        .filter(([word]) => !own.includes(word.replace(/\.$/, "")))
+        .filter(([word]) => !own.replaceAll("{=", "{").includes(word.replace(/\.$/, "")))
         .map(([word]) => [word, english, own]),
     );
     expect(lost).toEqual([]);
@@ -215,11 +211,56 @@ describe("of each entry", () => {
   });
 
   test("it is the one that is found", () => {
-    const fill = (text: string) => text.replace(/\{(\d)\}/g, (_, at) => `k${at}`);
+    const fill = (text: string) => text.replace(/\{=?(\d)\}/g, (_, at) => `k${at}`);
     const wrong = ENTRIES.filter(([english, own]) => say(fill(english)) !== fill(own)).map(([english]) => [
       english,
       say(fill(english)),
     ]);
     expect(wrong).toEqual([]);
+  });
+});
+
+describe("README.zh-CN.md is README.md in Chinese", () => {
+  const [english, chinese] = ["README.md", "README.zh-CN.md"].map((file) =>
+    readFileSync(join(import.meta.dirname, "..", file), "utf8"),
+  ) as [string, string];
+  /** The languages' own lines: the links to each other, and the answer in its own. */
+  const shared = (page: string) =>
+    page
+      .replace(/^\[.*\]\(README(\.zh-CN)?\.md\)$/m, "")
+      .replace(/<!-- answer.*?<!-- \/answer -->/s, "")
+      .replaceAll("`BIOMETRICS_LANG=zh-CN`", "");
+  const both = (pick: (page: string) => unknown) => [pick(shared(chinese)), pick(shared(english))];
+  const all = (pattern: RegExp) => (page: string) => [...page.matchAll(pattern)].map(([, found = ""]) => found);
+  const sorted = (pattern: RegExp) => (page: string) => all(pattern)(page).sort();
+
+  test.each([
+    ["headings, in level and number", all(/^(#+) /gm)],
+    ["blocks of code", all(/^```(.*?)^```/gms)],
+    ["commands", all(/^ {4}(\S.*)$/gm)],
+    [
+      "rows of tables, in their order",
+      (page: string) => all(/^\| (.*) \|$/gm)(page).map((row) => row.split(" | ").length),
+    ],
+    ["names in code", sorted(/(?<!`)`([^`\n]+)`(?!`)/g)],
+    ["links", sorted(/\]\(([^)#][^)]*)\)/g)],
+    ["numbers of points", (page: string) => all(/^(- )/gm)(page).length],
+  ])("%s", (_what, pick) => {
+    const [own, theirs] = both(pick);
+    expect(own).toEqual(theirs);
+    expect(JSON.stringify(theirs).length).toBeGreaterThan(1);
+  });
+
+  test("each leads to the other, and the answer is the same but for its summary", () => {
+    expect(english.split("\n", 3)[2]).toBe("[简体中文](README.zh-CN.md)");
+    expect(chinese.split("\n", 3)[2]).toBe("[English](README.md)");
+    const answerOf = (page: string) => JSON.parse(/<!-- answer.*?```json\n(.*?)```/s.exec(page)?.[1] ?? "");
+    const { reference: _, ...shown } = answerOf(english);
+    expect(answerOf(chinese)).toMatchObject({ ...shown, summary: say(shown.summary) });
+  });
+
+  test("no paragraph is left in English", () => {
+    const prose = shared(chinese).replace(/```.*?```|^ {4}.*$|\*\*.*?\*\*/gms, "");
+    expect(prose.split("\n").filter((line) => englishIn(line) !== undefined)).toEqual([]);
   });
 });

@@ -66,8 +66,8 @@ const isLeft = (english: string, said: string | undefined) =>
  * Reads an English text against the templates it can have been made from, sentence by sentence and hole by hole, and of
  * all readings takes the one that leaves the least English.
  *
- * @param table English templates, with `{0}` for what is inserted, to their translations. A hole takes in quotation marks;
- *   a noun that is counted stands in the singular.
+ * @param table English templates, with `{0}` for what is inserted, to their translations, where `{=0}` is a name that a
+ *   user gave, and stays. A hole takes in quotation marks; a noun that is counted stands in the singular.
  */
 export function translator(table: Readonly<Record<string, string>>): Say {
   const patterns = Object.entries(table)
@@ -102,7 +102,9 @@ export function translator(table: Readonly<Record<string, string>>): Say {
       const before = known.get(english);
       if (before !== undefined) return before;
       known.set(english, english); // a hole that is the whole text leads nowhere
-      const found = leastEnglish([read(english), entryOf(english) === undefined ? facts(english) : english]);
+      const joined = entryOf(english) === undefined ? facts(english) : english;
+      const whole = read(english);
+      const found = joined === english ? whole : leastEnglish([joined, whole]);
       known.set(english, found);
       return found;
     }
@@ -135,9 +137,9 @@ export function translator(table: Readonly<Record<string, string>>): Say {
     }
 
     function filled(translation: string, holes: readonly string[]): string[] {
-      const said = holes.map(textOf);
-      if (holes.some((hole, at) => isLeft(hole, said[at]))) return [];
-      return [translation.replace(/\{(\d)\}/g, (_, at: string) => said[Number(at)] ?? "")];
+      const said = holes.map((hole, at) => (translation.includes(`{=${at}}`) ? hole : textOf(hole)));
+      if (holes.some((hole, at) => !translation.includes(`{=${at}}`) && isLeft(hole, said[at]))) return [];
+      return [translation.replace(/\{=?(\d)\}/g, (_, at: string) => said[Number(at)] ?? "")];
     }
 
     /** A number of things, or several facts. */
@@ -158,10 +160,8 @@ export function translator(table: Readonly<Record<string, string>>): Say {
   return (english) => english.split("\n").map(translateLine).join("\n");
 }
 
-/** The first of the best: of two that leave the same, such as names, the one that says more besides. */
+/** The first of the best. */
 function leastEnglish(readings: readonly string[]): string {
-  const english = (text: string) => text.replace(/[^A-Za-z]/g, "").length;
-  const own = (text: string) => text.replace(/[\0-\x7f]/g, "").length;
-  const isBetter = (b: string, a: string) => english(b) - english(a) || own(a) - own(b);
-  return readings.reduce((a, b) => (isBetter(b, a) < 0 ? b : a));
+  const letters = (text: string) => text.replace(/[^A-Za-z]/g, "").length;
+  return readings.reduce((a, b) => (letters(b) < letters(a) ? b : a));
 }

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { parsePack } from "../src/providers/on-device/choice.ts";
 import { networksOf, sha256Of } from "../src/providers/on-device/models.ts";
 import { bundle } from "./bundle.ts";
+import { cardPage } from "./card.ts";
 import { fuseRelu } from "./fuse.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -17,6 +18,8 @@ const { metafile } = await bundle();
 const main = join(dist, "main.js");
 await writeFile(main, `#!/usr/bin/env node\n${await readFile(main, "utf8")}`);
 await chmod(main, 0o755);
+
+await writeFile(join(dist, "card.html"), await cardPage());
 
 await mkdir(join(dist, "models"), { recursive: true });
 const pack = await readFile(join(root, "src/providers/on-device/shipped.json"));
@@ -46,6 +49,7 @@ await copyFile(join(sqlite, "LICENSE"), join(prebuilds, "LICENSE"));
 // Removed last, and not all of dist beforehand: a program that runs meanwhile finds its files.
 const made = new Set([
   ...Object.keys(metafile.outputs).map((output) => basename(output)),
+  "card.html",
   "models",
   "skills",
   "libheif",

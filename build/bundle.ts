@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { build, type Plugin } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 import { LISTING } from "../src/mcp/listing.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -14,8 +14,13 @@ const listing: Plugin = {
   },
 };
 
+interface BundleOptions extends Pick<BuildOptions, "write" | "outdir" | "plugins"> {
+  /** Code at the start of each module. */
+  readonly start?: string;
+}
+
 /** Makes the bundle in dist. `write: false`: only tells what would be in it. */
-export const bundle = (write = true) =>
+export const bundle = ({ write = true, outdir = "dist", plugins = [], start = "" }: BundleOptions = {}) =>
   build({
     write,
     absWorkingDir: root,
@@ -24,7 +29,7 @@ export const bundle = (write = true) =>
       worker: "src/providers/on-device/worker.ts",
       converter: "src/images/converter.ts",
     },
-    outdir: "dist",
+    outdir,
     bundle: true,
     splitting: true, // what a call does not need is not loaded
     format: "esm",
@@ -33,11 +38,11 @@ export const bundle = (write = true) =>
     minify: true,
     legalComments: "linked",
     metafile: true,
-    plugins: [listing],
+    plugins: [listing, ...plugins],
     alias: { "@modelcontextprotocol/server/_shims": "./build/sdk-shims.ts" },
     external: ["sharp", "sqlite-vec", "onnxruntime-node"],
     // Bundled CommonJS (undici) asks for node: modules by require.
     banner: {
-      js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
+      js: `import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);${start}`,
     },
   });

@@ -24,7 +24,7 @@ const described = z.object({ name: z.string(), version: z.string(), license: z.s
 
 /** What stands in dist and prebuilds: found in what the bundler says that it used. */
 export async function held(): Promise<Held[]> {
-  const { metafile } = await bundle(false);
+  const { metafile } = await bundle({ write: false });
   const files = new Map<string, string[]>(COPIED.map((folder) => [folder, []]));
   for (const { inputs } of Object.values(metafile.outputs)) {
     for (const [file, { bytesInOutput }] of Object.entries(inputs)) {

@@ -159,8 +159,7 @@ function toAbsolute(path: string): string {
     }
   }
   // Two letters at least: one is a drive of Windows.
-  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(path)?.[1]?.toLowerCase();
-  if (scheme !== undefined) {
+  if (/^[a-z][a-z0-9+.-]+:/i.test(path)) {
     throw new CheckError("invalid_input", "That is a URL, not the path of a local file.", {
       next: "Save the image to a file, then pass its path. An image pasted into a chat has no path.",
     });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Decision, decide, fraudFirst, sumUp } from "../src/decision/decision.ts";
+import { type Decision, decide, fraudFirst, onReencoded, sumUp } from "../src/decision/decision.ts";
 import { decideSearch } from "../src/decision/search.ts";
 import type { Match, Report, SearchReport } from "../src/providers/provider.ts";
 import { about, type Outcome, WARNINGS } from "../src/warnings.ts";
@@ -186,6 +186,7 @@ describe("a match of 70 or below", () => {
     expect(match(60, 50, { provider: "on-device", ...caller(50) }).summary).toContain(
       "On the device, a match of 70 or below is never approved.",
     );
+    expect(match(60, 50, { provider: "on-device" }).summary).not.toContain("approved only at a threshold");
     expect(match(70.01, 30).summary).toContain("score 70.01 of 100"); // not "70", which is for review
     expect(match(95, 30)).toMatchObject({ next_steps: [], summary: expect.not.stringContaining("eye") });
   });
@@ -367,7 +368,43 @@ describe("to the letter", () => {
     );
   });
 
+  test("a score is shown to one decimal, and exactly beside a limit that it would seem to reach", () => {
+    const shown = (score: number, threshold: number | null = 30) =>
+      /score (\S+) of 100/.exec(summaryOf({ ...SUBJECT, thresholds: { operator: 50 } }, { score, threshold }))?.[1];
+    expect([80.26, 30.04, 49.96, 69.98].map((score) => shown(score))).toEqual(["80.3", "30.04", "49.96", "69.98"]);
+    expect([30.04, 0.04].map((score) => shown(score, null))).toEqual(["30", "0"]); // no limit is no limit of 0
+  });
+
+  test("what was made of a file is said, and weighs in liveness where it was encoded anew", () => {
+    const made = { ...facts("user_image"), prepared: "converted from HEIC to JPEG" };
+    const said = "The user image was converted from HEIC to JPEG.";
+    expect(decide({ ...SUBJECT, images: [made, facts("other")] }, report({})).summary).toMatch(
+      new RegExp(`\\)\\. ${said}$`),
+    );
+    const steps = sumUp({ ...SUBJECT, check: "verify_person", images: [made] }, [decide(SUBJECT, report({}))], 1);
+    expect(steps.summary).toMatch(new RegExp(`\\)\\. ${said}$`));
+    const given = report({ warnings: [{ tag: "LOW_FACE_QUALITY", effect: "review" }] });
+    const prepared = { how: "", sha256: "", isReencoded: true };
+    expect(onReencoded(given, { prepared })).toEqual({
+      ...given,
+      warnings: [...given.warnings, { tag: "REENCODED_IMAGE", effect: "approved" }],
+    });
+    expect(onReencoded(given, { prepared: { ...prepared, isReencoded: false } })).toBe(given);
+    expect(onReencoded(given, {})).toBe(given);
+  });
+
+  test("a warning that lowers nothing does not stand in for the reason of a review", () => {
+    const warnings = [{ tag: "REENCODED_IMAGE", effect: "approved" as const }];
+    expect(decide(SUBJECT, report({ verdict: "review", warnings })).next_steps).toEqual([
+      expect.stringMatching(/^Have a person look at the selfie/),
+      "Do not report it as approved.",
+      WARNINGS.REENCODED_IMAGE.advice,
+    ]);
+  });
+
   test("without a threshold a score needs none", () => {
+    expect(decide(SUBJECT, report({ threshold: null, score: 0 })).outcome).toBe("approved");
+    expect(summaryOf({ ...SUBJECT, thresholds: { operator: 50 } }, { score: null })).not.toContain("does not clear");
     expect(decide(SUBJECT, report({ threshold: null })).outcome).toBe("approved");
     expect(summaryOf(SUBJECT, { threshold: null })).toBe("Liveness by Didit: approved (score 90 of 100).");
   });
@@ -654,7 +691,7 @@ describe("to the letter", () => {
     const liveness = decide(SUBJECT, report({ warnings: [dark], raw: 1, faces: [face("user")] }));
     const match = decide(
       { ...SUBJECT, check: "face_match" },
-      report({ warnings: [dark], raw: 2, faces: [face("user"), face("reference")] }),
+      report({ warnings: [dark], raw: 2, faces: [{ ...face("user"), quality: 1 }, face("reference")] }),
     );
     const steps = sumUp({ ...SUBJECT, check: "verify_person", images }, [liveness, match], 3);
     expect(steps).toMatchObject({
@@ -693,5 +730,20 @@ describe("to the letter", () => {
     `);
     expect(second?.next_steps).toEqual([WARNINGS.HIGH_HACK_SCORE.advice]);
     expect(third).toEqual(listed);
+    const warnings = [
+      { tag: "POSSIBLE_FACE_IN_BLOCKLIST", effect: "declined" as const },
+      { tag: "LOW_FACE_LUMINANCE", effect: "review" as const },
+    ];
+    const found = {
+      ...report({ score: null, threshold: null, warnings }),
+      matches: [match({ blocklisted: true })],
+      totalMatches: 1,
+    };
+    const search = decideSearch({ ...SUBJECT, check: "face_search" }, found, undefined);
+    expect(search.next_steps).toEqual([
+      WARNINGS.POSSIBLE_FACE_IN_BLOCKLIST.advice,
+      'Compare the photo with face "m-1".',
+    ]);
+    expect(fraudFirst([search])).toEqual([search]);
   });
 });

@@ -334,8 +334,8 @@ test("what clients see of tools and prompts changes only with test/listing.json,
 test.each(ERAS)("the list of tools is short, and as listed, in $era", async ({ connect }) => {
   const tools = await closing(await connect()).listTools();
   expect(Buffer.byteLength(JSON.stringify({ tools }))).toBeLessThanOrEqual(MAX_LISTING_BYTES);
-  const seen = tools.map(({ name, title, description, inputSchema, outputSchema, annotations }) => {
-    return { name, title, description, input: inputSchema, output: outputSchema, hints: annotations };
+  const seen = tools.map(({ name, title, description, inputSchema, outputSchema, annotations, _meta: meta }) => {
+    return { name, title, description, input: inputSchema, output: outputSchema, hints: annotations, meta };
   });
   expect(seen).toEqual(JSON.parse(JSON.stringify(LISTING.tools)));
 });

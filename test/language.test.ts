@@ -14,6 +14,7 @@ const say = await sayIn("zh-CN");
 /** What stays English, and why. */
 const ENGLISH: readonly (readonly [why: string, file: RegExp, texts?: RegExp])[] = [
   ["a model or a program reads it", /^mcp\/(prompts|guard|sessions)\.ts$|^untrusted\.ts$/],
+  ["the card is one file for all, and what it shows is said before", /^card\/|^mcp\/card\.ts$/],
   [
     "instructions",
     /^mcp\/server\.ts$/,
@@ -143,7 +144,10 @@ const templates = Object.keys(TABLE).map((english) => english.replace(/\{\d\}/g,
 
 /** Is it a piece of a template, up to what is inserted? */
 function isPart(text: string): boolean {
-  const pieces = text.split("7").filter((piece) => piece.trim() !== "");
+  const pieces = text
+    .replace(/ 7$/, "")
+    .split("7")
+    .filter((piece) => piece.trim() !== "");
   return templates.some((template) => {
     let at = 0;
     return pieces.every((piece) => {

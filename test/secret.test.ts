@@ -55,6 +55,9 @@ test("no part of a secret is left where a text is cut short, and of one that beg
       expect(text).not.toMatch(/key-0|abcdefgh/);
     }
   }
+  for (let before = 470; before < 510; before += 1) {
+    expect(excerpt(`${"x".repeat(before)}${long}${"x".repeat(999)}`, [short, long])).not.toMatch(/key-0|abcd/);
+  }
   for (let before = 300; before < 900; before += 1) {
     const text = `${long.repeat(20)}${"x".repeat(before)}${long}${long}`;
     expect(excerpt(text, [short, long])).not.toMatch(/key|abcd/);

@@ -307,7 +307,9 @@ describe.each([undefined, "2026-07-28"])("served, version %s", (version) => {
     );
     await expect(skills.readDirectory("skill://face-checks/no-such-folder")).rejects.toThrow(/not a directory/);
     const { resources } = await client.listResources();
-    expect(resources).toMatchObject([{ uri: "skill://face-checks/SKILL.md", name: "face-checks" }]);
+    expect(resources.filter(({ uri }) => !uri.startsWith("ui:"))).toMatchObject([
+      { uri: "skill://face-checks/SKILL.md", name: "face-checks" },
+    ]);
   });
 
   test.each(["skill://face-checks/no-such.md", "skill://face-checks/../package.json", "skill://face-checks/%2e%2e/x"])(

@@ -22,6 +22,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "providers/on-device": [".", "images", "storage", "providers"],
   "providers/index.ts": [".", "storage", "providers", "providers/didit", "providers/linkface", "providers/on-device"],
   decision: [".", "language", "images", "providers"],
+  card: [".", "decision"],
   evaluation: [".", "language", "images", "storage", "providers", "providers/on-device"],
   toolkit: [".", "images", "providers", "decision"],
   tools: [".", "images", "providers", "decision", "toolkit"],

@@ -2,9 +2,9 @@ import { resolve } from "node:path";
 import type { Config } from "../config.ts";
 import { CheckError } from "../errors.ts";
 import type { Say } from "../language/say.ts";
+import { once } from "../once.ts";
 import type { Galleries } from "../providers/on-device/gallery/gallery.ts";
 import { countOf } from "../providers/on-device/gallery/inspect.ts";
-import type { Location } from "../providers/on-device/gallery/open.ts";
 import type { Transferred } from "../providers/on-device/gallery/transfer.ts";
 import { checkGallery, type Diagnosis } from "./doctor.ts";
 import { openProgress } from "./progress.ts";
@@ -57,10 +57,10 @@ export const GALLERY_COMMANDS: readonly GalleryCommand[] = [
   },
 ];
 
-/** Opens the galleries for one command. */
+/** The galleries for one command, opened at the first use: opening makes tables in an empty database. */
 async function withGalleries<T>(
   config: Pick<Config, "dataFolder" | "galleryUrl" | "models">,
-  work: (galleries: Galleries, model: string, location: Location) => Promise<T>,
+  work: (galleries: Omit<Galleries, "close">, model: string) => Promise<T>,
 ): Promise<T> {
   const [{ locateGalleries, openGalleries }, { embeddingModelOf }, { choosePack }] = await Promise.all([
     import("../providers/on-device/gallery/open.ts"),
@@ -69,11 +69,17 @@ async function withGalleries<T>(
   ]);
   const location = locateGalleries(config);
   const model = embeddingModelOf(await choosePack(config));
-  const galleries = await openGalleries({ location, model });
+  const galleries = once(() => openGalleries({ location, model }));
   try {
-    return await work(galleries, model, location);
+    return await work(
+      {
+        open: async (...which) => (await galleries.get()).open(...which),
+        names: async () => (await galleries.get()).names(),
+      },
+      model,
+    );
   } finally {
-    await galleries.close();
+    await (await galleries.peek())?.close();
   }
 }
 
@@ -118,9 +124,9 @@ function importFrom({ config, file, terminal }: GalleryCall): Promise<Diagnosis>
     const passphrase = () => terminal.readSecret(terminal.say("passphrase of the file"), "BIOMETRICS_PASSPHRASE");
     const { importGallery } = await import("../providers/on-device/gallery/transfer.ts");
     return withGalleries(config, async (galleries, model) => {
-      const gallery = await galleries.open(config.gallery, { create: true });
+      const open = () => galleries.open(config.gallery, { create: true });
       const { signal } = terminal;
-      const done = await importGallery({ gallery, model, file: resolve(file), passphrase, onProgress, signal });
+      const done = await importGallery({ open, model, file: resolve(file), passphrase, onProgress, signal });
       const were = done.faces - done.added;
       const rest = were === 0 ? "" : `; ${countOf(were)} had been there`;
       return doneWith(done, `${countOf(done.added)} added to the gallery ${config.gallery}${rest}.`);

@@ -1,6 +1,7 @@
 import { styleText } from "node:util";
 import wrap from "wrap-ansi";
-import { CHECK_TITLE, showBeside } from "../decision/decision.ts";
+import { showBeside } from "../appearance.ts";
+import { CHECK_TITLE } from "../decision/decision.ts";
 import { partsOf } from "../decision/render.ts";
 import type { Say } from "../language/say.ts";
 import type { Outcome } from "../warnings.ts";

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { show, showBeside } from "../appearance.ts";
 import type { Image } from "../images/image.ts";
 import { PROVIDERS, type ProviderName, type Report } from "../providers/provider.ts";
 import { about, OUTCOMES, type Outcome, type Warning, worst } from "../warnings.ts";
@@ -288,10 +289,6 @@ function whose({ caller, operator }: Thresholds = {}): string {
 }
 
 export const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-export const show = (n: number) => String(Math.round(n * 10) / 10);
-/** Not rounded if that would put it on a limit that it misses. */
-export const showBeside = (score: number, limits: readonly (number | null | undefined)[]) =>
-  limits.some((limit) => typeof limit === "number" && show(score) === show(limit)) ? String(score) : show(score);
 
 /** What a person has to look at: which photos, and under which id the provider knows the check. */
 function reviewStep(

@@ -1,7 +1,7 @@
+import { BANDS, COLOURS, PICTURE, showBeside } from "../appearance.ts";
 import type { Image } from "../images/image.ts";
 import { loadSharp, MAX_PIXELS } from "../images/sharp.ts";
-import type { Outcome } from "../warnings.ts";
-import { type Decision, PROVIDER_TITLE, showBeside } from "./decision.ts";
+import { type Decision, PROVIDER_TITLE } from "./decision.ts";
 import STROKES from "./strokes.json" with { type: "json" };
 
 /** As base64 this is 300 KB. */
@@ -10,13 +10,9 @@ const QUALITIES = [85, 70, 50, 30];
 
 /** In pixels. One photo is shown larger than two. */
 const SIDES = [640, 420] as const;
-const MARGIN = 16;
-const FOOT = { words: 80, scale: 52 };
-const GREY = "#57606a";
-/** Dark enough to be read on white, and never without the word. */
-const COLOURS = { approved: "#1a7f37", review: "#9a6700", declined: "#cf222e" } satisfies Record<Outcome, string>;
-/** Of a match: from where the words of the score change. */
-const BANDS = [30, 50, 70, 90];
+const MARGIN = PICTURE.margin;
+/** It is drawn on white. */
+const [GREY] = COLOURS.soft;
 
 type Box = NonNullable<NonNullable<Decision["detected_faces"]>[number]["box"]>;
 type Sharp = Awaited<ReturnType<typeof loadSharp>>;
@@ -50,9 +46,9 @@ export async function draw(
   );
   const width = MARGIN + panes.length * (side + MARGIN);
   const top = Math.max(...panes.map(({ height }) => height)) + 2 * MARGIN;
-  const height = top + FOOT.words + (decision.score === null ? 0 : FOOT.scale);
+  const height = top + PICTURE.words + (decision.score === null ? 0 : PICTURE.scale);
   const lefts = panes.map((pane, at) => MARGIN + at * (side + MARGIN) + Math.floor((side - pane.width) / 2));
-  const colour = COLOURS[decision.outcome];
+  const [colour] = COLOURS[decision.outcome];
   const marks = [
     ...panes.flatMap(({ boxes }, at) => boxes.map((box, i) => frame(box, lefts[at] ?? 0, i === 0 ? colour : GREY))),
     ...foot(decision, { top, left: MARGIN, width: width - 2 * MARGIN }),
@@ -139,7 +135,7 @@ function foot(
   { check, provider, outcome, score, threshold }: Parameters<typeof draw>[0],
   { top, left, width }: { readonly top: number; readonly left: number; readonly width: number },
 ): string[] {
-  const colour = COLOURS[outcome];
+  const [colour] = COLOURS[outcome];
   const by = `by ${PROVIDER_TITLE[provider]}`;
   const word = `${outcome}${check === "face_search" && outcome === "approved" ? ": nothing found" : ""}`;
   const name = check === "face_search" ? "nearest" : "score";
@@ -155,11 +151,11 @@ function foot(
   const tick = (value: number, length: number, of: string) =>
     `<path d="M${at(value)} ${bar - length}v${2 * length}" stroke="${of}" stroke-width="2"/>`;
   const scale = [
-    `<path d="M${left} ${bar}h${width}" stroke="#d0d7de" stroke-width="6"/>`,
-    ...(check === "face_match" ? BANDS.map((value) => tick(value, 6, "#8c959f")) : []),
+    `<path d="M${left} ${bar}h${width}" stroke="${COLOURS.track[0]}" stroke-width="6"/>`,
+    ...(check === "face_match" ? BANDS.face_match.map((value) => tick(value, 6, GREY)) : []),
     ...(threshold === null
       ? []
-      : [tick(threshold, 12, COLOURS.declined), text(String(threshold), at(threshold) + 4, bar + 26, 15, GREY)]),
+      : [tick(threshold, 12, COLOURS.declined[0]), text(String(threshold), at(threshold) + 4, bar + 26, 15, GREY)]),
     ...(score === null
       ? []
       : [`<circle cx="${at(score)}" cy="${bar}" r="9" fill="${colour}" stroke="#ffffff" stroke-width="2"/>`]),

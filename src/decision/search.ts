@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { show, showBeside } from "../appearance.ts";
 import { type Match, type ProviderName, type SearchReport, SIMILARITY } from "../providers/provider.ts";
 import { clean, quoted } from "../untrusted.ts";
 import { type Outcome, type Warning, worst } from "../warnings.ts";
@@ -12,8 +13,6 @@ import {
   PROVIDER_TITLE,
   preparedImages,
   type Subject,
-  show,
-  showBeside,
 } from "./decision.ts";
 
 export const BANDS = ["strong", "possible", "weak"] as const;

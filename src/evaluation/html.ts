@@ -1,3 +1,4 @@
+import { COLOUR_VARIABLES } from "../appearance.ts";
 import type { Language } from "../config.ts";
 import type { Say } from "../language/say.ts";
 import { plain } from "../untrusted.ts";
@@ -33,7 +34,7 @@ export function documentOf(page: Document): string {
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>${title}: ${escaped(name)}</title><style>${STYLE}${style}</style></head>
+<title>${title}: ${escaped(name)}</title><style>${COLOUR_VARIABLES}${STYLE}${style}</style></head>
 <body><main>
 <header><h1>${title}</h1><p class="facts">${all.map((fact) => `<span>${escaped(fact)}</span>`).join("")}</p></header>
 ${hasPhotos ? `<p class="note">${say(PHOTOS_NOTE)}</p>` : ""}
@@ -63,8 +64,6 @@ const ENTITIES: Readonly<Record<string, string>> = {
 export const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? "");
 
 const STYLE = `
-:root{--bg:#fcfcfb;--card:#fff;--ink:#16181d;--soft:#5c626d;--line:#e3e4e8;--grid:#eceef1;--genuine:#1f6fd6;--impostor:#d9541e;--mark:#3b3f47;--note:#fff6df;--note-ink:#6b4a00}
-@media(prefers-color-scheme:dark){:root{--bg:#121417;--card:#1a1d22;--ink:#eceef2;--soft:#a0a7b3;--line:#2c313a;--grid:#262a32;--genuine:#6aa9ff;--impostor:#ff8a5c;--mark:#c9ced8;--note:#33290f;--note-ink:#f3d48a}}
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:32px 20px 64px}h1{font-size:30px;margin:0}h2{font-size:22px;margin:40px 0 4px}h3{font-size:17px;margin:32px 0 4px}
 p{margin:4px 0 12px}.facts,.basis,.within,small,footer{color:var(--soft)}.facts span+span::before{content:" · "}

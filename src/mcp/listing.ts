@@ -1,6 +1,7 @@
 import * as z from "zod";
 import type { Tool } from "../toolkit/define.ts";
 import { TOOLS } from "../tools/index.ts";
+import { CARD_META } from "./card.ts";
 import { PROMPTS } from "./prompts.ts";
 
 type Json = Record<string, unknown>;
@@ -73,6 +74,8 @@ export const LISTING = {
     input: inputOf(tool),
     output: outputOf(tool),
     hints: tool.hints,
+    /** Where its results are shown: of the tools that decide. */
+    meta: "outcome" in tool.output.shape ? CARD_META : undefined,
   })),
   prompts: PROMPTS.map(({ name, title, description, args }) => ({
     name,

@@ -16,12 +16,14 @@ import { type Once, once } from "../once.ts";
 import type { Deps } from "../toolkit/context.ts";
 import { UNTRUSTED } from "../untrusted.ts";
 import type { Admission, Delivery, Load } from "./admission.ts";
+import { CARD } from "./card.ts";
 import { type LinkOffers, linkOffers } from "./links.ts";
 import { LISTING } from "./listing.ts";
 import { openSkills } from "./skills.ts";
 
 /** Tools and texts change with the version alone. */
 const LIST_TTL_MS = 3_600_000;
+const KEPT = { ttlMs: LIST_TTL_MS, cacheScope: "public" } as const;
 const NEVER_CHANGES = { listChanged: false };
 
 /** What depends on how clients reach the server. */
@@ -42,7 +44,7 @@ export type Served = Deps & { readonly language?: Language };
 export function serverFactory(deps: Served, log: Log, transport: TransportOptions): () => Promise<McpServer> {
   const links = linkOffers();
   const skills = openSkills({
-    cacheHint: { ttlMs: LIST_TTL_MS, cacheScope: "public" },
+    cacheHint: KEPT,
     onWarning: ({ path, message }) => log(`skill ${path}`, message),
   });
   const code = once(() => loadCode(deps.language ?? "en"));
@@ -62,18 +64,26 @@ async function createServer(shared: Shared): Promise<McpServer> {
       capabilities: { tools: NEVER_CHANGES, prompts: NEVER_CHANGES, resources: NEVER_CHANGES },
       requestState: { verify: (state, context) => links.verify(state, context) },
       cacheHints: {
-        "tools/list": { ttlMs: LIST_TTL_MS, cacheScope: "public" },
-        "prompts/list": { ttlMs: LIST_TTL_MS, cacheScope: "public" },
+        "tools/list": KEPT,
+        "prompts/list": KEPT,
       },
     },
   );
   const options = { ...shared, capabilities: () => server.server.getClientCapabilities() };
-  for (const { name, title, description, input, output, hints } of LISTING.tools) {
-    const seen = { title, description, inputSchema: advertised(input), outputSchema: advertised(output) };
-    server.registerTool(name, { ...seen, annotations: hints }, (args: unknown, context: ServerContext) =>
+  for (const { name, title, description, input, output, hints, meta } of LISTING.tools) {
+    const seen = {
+      title,
+      description,
+      inputSchema: advertised(input),
+      outputSchema: advertised(output),
+      annotations: hints,
+    };
+    const shown = meta === undefined ? {} : { _meta: meta };
+    server.registerTool(name, { ...seen, ...shown }, (args: unknown, context: ServerContext) =>
       answer(name, args, context, options),
     );
   }
+  server.registerResource(CARD.name, CARD.uri, { ...CARD.about, cacheHint: KEPT }, CARD.read);
   for (const { name, title, description, input } of LISTING.prompts) {
     server.registerPrompt(name, { title, description, argsSchema: advertised(input) }, async (given) => {
       const { PROMPTS } = await import("./prompts.ts");

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -17,6 +17,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { build } from "esbuild";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { openCredentials, type Stored } from "../../src/storage/credentials.ts";
+import { openRegular } from "../../src/storage/folder.ts";
+import { acquireLock } from "../../src/storage/lock.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { refusal } from "./setting.ts";
 
@@ -162,6 +164,80 @@ test.each([
   expect(readdirSync(folder)).toEqual(["credentials.json"]);
 });
 
+test("a file of a megabyte is read to its last byte, and a larger one not at all", async () => {
+  const folder = newFolder();
+  const credentials = openCredentials(folder);
+  await credentials.update((it) => it);
+  const file = join(folder, "credentials.json");
+  const text = '{"version": 1, "pad": ""}';
+  writeFileSync(file, text.replace('""', `"${"x".repeat(2 ** 20 - text.length)}"`));
+  expect(await credentials.read()).toMatchObject({ version: 1 });
+  writeFileSync(file, " ", { flag: "a" });
+  expect(await refusal(credentials.read())).toMatchObject({ code: "setup" });
+});
+
+test.runIf(process.platform !== "win32").each([
+  ["a folder", (file: string) => mkdirSync(file, { mode: 0o700 })],
+  ["a FIFO that nobody writes to", (file: string) => execFileSync("mkfifo", ["-m", "600", file])],
+])("%s in its place is not opened", async (_what, make) => {
+  const folder = newFolder();
+  const file = join(folder, "credentials.json");
+  mkdirSync(folder, { mode: 0o700 });
+  make(file);
+  const credentials = openCredentials(folder);
+  for (const call of [() => credentials.read(), () => credentials.update((it) => it), () => openRegular(file)]) {
+    const error = await refusal(call());
+    expect(error).toMatchObject({ code: "setup", message: expect.stringContaining("not a regular file") });
+    expect(error.next).toContain(`'${file.replace("'", "'\\''")}'`);
+  }
+  expect(await openRegular(join(folder, "none"))).toBeUndefined();
+});
+
+test("what a process that died has left goes with the next update, and nothing else does", async () => {
+  const folder = newFolder();
+  await openCredentials(folder).update((it) => it);
+  const left = ["json.0123456789abcdef.tmp", "lock.12-345-0", "lock.12-345-0.6-78-9"];
+  const others = ["json.0123456789abcde.tmp", "json.bak", "json.tmp", "lock.1-2", "lock.old", "txt"];
+  for (const end of [...left, ...others]) writeFileSync(join(folder, `credentials.${end}`), "", { mode: 0o600 });
+  await openCredentials(folder).update((it) => it);
+  expect(readdirSync(folder)).toEqual(["json", ...others].map((end) => `credentials.${end}`).sort());
+});
+
+test.runIf(process.platform === "linux")("each file is closed, whether read or refused", async () => {
+  const folder = newFolder();
+  const credentials = openCredentials(folder);
+  const open = () => readdirSync("/proc/self/fd").length;
+  await credentials.update((it) => it);
+  const before = open();
+  for (let n = 0; n < 20; n++) await credentials.update((it) => it);
+  writeFileSync(join(folder, "credentials.json"), "");
+  for (let n = 0; n < 20; n++) await refusal(credentials.read());
+  expect(open()).toBeLessThan(before + 10);
+});
+
+test.each<[errno: string | undefined, code: string, message: RegExp, next: RegExp]>([
+  ["ENOSPC", "unavailable", /disk .* is full/, /Free space/],
+  ["EROFS", "unavailable", /read-only/, /writable/],
+  ["EMFILE", "unavailable", /too many files/, /./],
+  ["EACCES", "setup", /cannot be read or written/, /belongs to the user/],
+  [undefined, "internal", /failed/, /./],
+])("%s while it is written is %s", async (errno, code, message, next) => {
+  const folder = newFolder();
+  const fault = Object.assign(new Error("SECRET"), errno === undefined ? {} : { code: errno, syscall: "write" });
+  const failing = () => {
+    throw fault;
+  };
+  const error = await refusal(openCredentials(folder).update(failing));
+  expect(error).toMatchObject({ code, message: expect.stringMatching(message), next: expect.stringMatching(next) });
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test("a lock that cannot be made for another reason than another's is not waited for", async () => {
+  const folder = newFolder();
+  const locking = acquireLock(join(folder, "none.lock"), "it", { longestWaitMs: 2000 });
+  await expect(locking).rejects.toMatchObject({ code: "ENOENT" });
+});
+
 test("the file of a newer version is left alone", async () => {
   const folder = newFolder();
   const credentials = openCredentials(folder);
@@ -269,10 +345,12 @@ test("a process that was killed while it removed its lock keeps nobody out", asy
   // And one that was killed while it removed what the first had left.
   const of = statSync(right, { bigint: true });
   writeFileSync(`${right}.${of.ino}-${of.mtimeNs}-${of.size}`, "", { mode: 0o600 });
+  const began = performance.now();
   const waiting = Array.from({ length: 10 }, (_, n) =>
     openCredentials(folder, { deadAfterMs: 500 }).update(adding(`n-${n}@mail.org`)),
   );
   await Promise.all(waiting);
+  expect(performance.now() - began).toBeGreaterThan(1500); // each was given its time
   expect(emails(await openCredentials(folder).read())).toHaveLength(10);
   expect(readdirSync(folder)).toEqual(["credentials.json"]);
 });

@@ -94,6 +94,21 @@ test.each(["before body", "after body", "mid answer"] as const)(
   },
 );
 
+test("of a refusal that is dropped half way the status counts", async () => {
+  const { api, provider } = await setUp();
+  api.next({ status: 401, drop: "mid answer" }, { status: 300, drop: "mid answer" });
+  const image = await photo();
+  expect(await refusal(provider.checkLiveness(image, callOptions))).toMatchObject({ code: "unauthorized" });
+  expect(await refusal(provider.checkLiveness(image, callOptions))).toMatchObject({ code: "bad_response" });
+});
+
+test("a base URL with a path of its own", async () => {
+  const { api } = await setUp({}, { faulty: true });
+  const { provider } = await setUp({ baseUrl: `${api.url}/gateway//` });
+  await refusal(provider.checkLiveness(await photo(), callOptions));
+  expect(api.received.map(({ path }) => path)).toEqual(["/gateway/v3/passive-liveness/"]);
+});
+
 test("a connection that was dropped while idle costs the next call nothing", async () => {
   const { api, provider } = await setUp();
   const image = await photo();
@@ -201,6 +216,13 @@ test.each([
   expect(api.received).toHaveLength(3);
 });
 
+test("a failure that asks for a repeat is repeated only where it says that nothing was done", async () => {
+  const { api, provider } = await setUp();
+  api.always({ status: 500, headers: { "retry-after": "0" } });
+  expect(await refusal(provider.test(callOptions))).toMatchObject({ code: "unavailable" });
+  expect(api.received).toHaveLength(1);
+});
+
 test.each([500, 502, 503, 504])(
   "a billed call that was answered with %i is not repeated, nor offered for it",
   async (status) => {
@@ -223,6 +245,8 @@ test.each([500, 502, 503, 504])(
 
 test.each([
   ["rate_limited", DIDIT.rateLimited("7"), 7],
+  ["rate_limited", DIDIT.rateLimited("70"), 70],
+  ["rate_limited", DIDIT.rateLimited(`retry ${new Date(Date.now() + 60_000).toUTCString()}`), undefined],
   ["rate_limited", DIDIT.rateLimited(), undefined],
   ["rate_limited", DIDIT.rateLimited("soon"), undefined],
   ["rate_limited", DIDIT.rateLimited("-1"), undefined],
@@ -250,11 +274,14 @@ test("a wait that would outlast the limit is not begun", async () => {
   expect(performance.now() - began).toBeLessThan(900);
 });
 
-test.each([301, 302, 303, 307, 308])("a redirect (HTTP %i) is not followed", async (status) => {
+test.each([300, 301, 302, 303, 307, 308])("a redirect (HTTP %i) is not followed", async (status) => {
   const { api, provider } = await setUp();
   const { api: elsewhere } = await setUp();
-  api.always({ status, headers: { location: `${elsewhere.url}/v3/passive-liveness/` } });
-  expect(await refusal(provider.checkLiveness(await photo(), callOptions))).toMatchObject({ code: "bad_response" });
+  const body = { liveness: { status: "Approved", score: 95, warnings: [] } };
+  api.always({ status, headers: { location: `${elsewhere.url}/v3/passive-liveness/` }, body });
+  const error = await refusal(provider.checkLiveness(await photo(), callOptions));
+  expect(error).toMatchObject({ code: "bad_response", message: expect.stringContaining("redirected") });
+  expect(error.next).toContain("Check the base URL");
   expect(api.received).toHaveLength(1);
   expect(elsewhere.received).toHaveLength(0);
 });
@@ -268,6 +295,31 @@ test("an answer larger than 5 MB is not read to its end", async () => {
   expect(await refusal(provider.checkLiveness(image, callOptions))).toMatchObject({ code: "bad_response" });
   expect(await refusal(provider.checkLiveness(image, callOptions))).toMatchObject({ code: "bad_response" });
   expect(await provider.checkLiveness(image, callOptions)).toMatchObject({ verdict: "approved" });
+});
+
+const lists = (count: number, items: number) =>
+  Array.from({ length: count }, () => Array.from({ length: items }, () => 0));
+const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
+/** Inside of the answer, which has two levels, seven values and three items before. */
+test.each<[what: string, most: string, tooMuch: string]>([
+  ["levels", nested(62), nested(63)],
+  ["levels of objects", `${'{"a":'.repeat(62)}0${"}".repeat(62)}`, `${'{"a":'.repeat(63)}0${"}".repeat(63)}`],
+  ["items in one list", JSON.stringify(lists(2, 500)), JSON.stringify(lists(1, 501))],
+  ["values in all", JSON.stringify(lists(38, 262)), JSON.stringify([...lists(37, 262), [0, ...lists(1, 262).flat()]])],
+  ["characters in one string", `"${"x".repeat(2 ** 20 - 1)}"`, `"${"x".repeat(2 ** 20)}"`],
+  ["escaped quotes", `"${'\\"'.repeat(2 ** 19 - 1)}"`, `"${'\\"'.repeat(2 ** 19)}"`],
+  ["brackets and commas, of which those in strings do not count", `"${"[,{".repeat(999)}\\\\"`, nested(999)],
+])("an answer of just so many %s is one, and of more none", async (_what, most, tooMuch) => {
+  const { api, provider } = await setUp();
+  const answer = (news: string) => ({
+    status: 200,
+    text: `{"liveness":{"status":"Approved","score":95,"warnings":[],"news":${news}}}`,
+  });
+  api.next(answer(most), answer(tooMuch));
+  const image = await photo();
+  expect(await provider.checkLiveness(image, callOptions)).toMatchObject({ verdict: "approved" });
+  const error = await refusal(provider.checkLiveness(image, callOptions));
+  expect(error).toMatchObject({ code: "bad_response", message: expect.stringContaining("too large") });
 });
 
 test("of a refusal larger than 5 MB the status still counts", async () => {

@@ -52,7 +52,7 @@ test.each<readonly [string, Answer, FailureCode, RegExp]>([
   ["404", { status: 404, text: "<html>SECRET-PROSE</html>" }, "setup", /DIDIT_API_BASE_URL/],
   ["405", { status: 405, body: { detail: "SECRET-PROSE" } }, "setup", /DIDIT_API_BASE_URL/],
   ["413", { status: 413, text: "<html>SECRET-PROSE</html>" }, "image_rejected", /too large/],
-  ["418", { status: 418, text: "SECRET-PROSE" }, "bad_response", /418/],
+  ["418", { status: 418, text: "SECRET-PROSE" }, "bad_response", /unknown reason.*418/],
   ["500 in HTML", DIDIT.broken, "unavailable", /500/],
   ["502 without a body", { status: 502, text: "" }, "unavailable", /502/],
   ["504", { status: 504, text: "SECRET-PROSE" }, "unavailable", /504/],
@@ -125,6 +125,27 @@ test.each([200, 401, 403, 500])("a key that comes back with HTTP %i goes nowhere
   expect(told(error) + error.stack).not.toContain(API_KEY);
   expect(cause.length).toBeLessThan(600);
   expect(cause).toMatch(/x{400}/);
+});
+
+test.each([200, 401, 500])("nor is it in what the log gets of the beginning of HTTP %i", async (status) => {
+  const { error } = await refused({ status, text: `before ${API_KEY} after` });
+  expect(error.cause).toMatch(/before \[secret\] after$/);
+});
+
+test.each([
+  ['{"name": "SECRET-PROSE', /22 characters$/],
+  ['  [ "SECRET-PROSE', /17 characters$/],
+  ["sorry {SECRET", /: sorry \{SECRET$/],
+])("of an answer that is not JSON the log gets what cannot be somebody's data: %s", async (text, cause) => {
+  const { error } = await refused({ status: 200, text });
+  expect(error).toMatchObject({ code: "bad_response", cause: expect.stringMatching(cause) });
+});
+
+test("of many faults in an answer the log gets the first five", async () => {
+  const warnings = Array.from({ length: 20 }, (_, n) => n);
+  const { error } = await refused({ status: 200, body: { liveness: { status: "Approved", score: 95, warnings } } });
+  expect(error.code).toBe("bad_response");
+  expect(String(error.cause).match(/→ at/g)).toHaveLength(5);
 });
 
 test("the balance is the trial of a key, and says what it found", async () => {

@@ -3,6 +3,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync, wri
 import { dirname, join } from "node:path";
 import sharp from "sharp";
 import { beforeAll, describe, expect, test } from "vitest";
+import { CHROMIUM } from "../support/chromium.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { makePhotos, type Photos } from "../support/photos.ts";
 import { type Finished, newPlace, type Place, run } from "./setting.ts";
@@ -114,9 +115,6 @@ test.skipIf(spawnSync("script", ["--version"]).status !== 0)("on a terminal it i
   expect(stdout.split("\u001b").at(-1)).not.toContain("█");
 });
 
-const CHROMIUM = ["chromium", "chromium-browser", "google-chrome"].find(
-  (name) => spawnSync(name, ["--version"]).status === 0,
-);
 if (CHROMIUM === undefined) console.info("No Chromium is installed: the evaluation's page is not opened in a browser.");
 
 describe.skipIf(CHROMIUM === undefined)("in a browser", () => {

@@ -10,6 +10,7 @@ import { emptyFolder } from "./folders.ts";
 
 const BLOCKED = { label: "blocked", vendorData: null, blocklisted: true };
 const ada = new FaceMaker(1).face();
+const NOW = "2026-01-01T00:00:00.000Z";
 
 async function open(file: string, extension = true): Promise<Gallery> {
   const gallery = await openSqliteGallery({ file, model: MODEL, extension });
@@ -33,6 +34,8 @@ async function sql(file: string, text: string, ...values: readonly (Uint8Array |
   const database = new DatabaseSync(file);
   database.exec("PRAGMA foreign_keys = OFF");
   database.prepare(text).run(...values);
+  // Here and now: the package closes the file, and moves the log into it, only when its statements are collected.
+  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   database.close();
 }
 
@@ -139,6 +142,36 @@ describe.each([true, false])("an embedding that is no unit vector is no stranger
   });
 });
 
+describe.each([true, false])("an embedding that is destroyed while a server uses it (extension: %s)", (extension) => {
+  const zeroes = new Uint8Array(2048);
+
+  test.each([200, 20_100])("by another program's SQL, among %i faces", async (size) => {
+    const file = await galleryWithAda();
+    const gallery = await open(file, extension);
+    await fill(gallery, size);
+    expect(await gallery.search(ada, NEAREST)).toMatchObject({ neighbours: [BLOCKED], total: 1 });
+    await sql(file, "UPDATE faces SET embedding = ? WHERE blocklisted", zeroes);
+    await expect(gallery.search(ada, NEAREST)).rejects.toMatchObject(SETUP);
+    await expect(gallery.search(ada, NEAREST)).rejects.toMatchObject(SETUP);
+    await sql(file, "UPDATE faces SET embedding = ? WHERE blocklisted", bytesOf(ada));
+    expect(await gallery.search(ada, NEAREST)).toMatchObject({ neighbours: [BLOCKED], total: 1 });
+  });
+
+  test("in the file itself", async () => {
+    const file = await galleryWithAda();
+    const filling = await openSqliteGallery({ file, model: MODEL });
+    await fill(filling, 1500); // more than SQLite keeps in memory
+    await filling.close();
+    const gallery = await open(file, extension);
+    expect(await gallery.search(ada, NEAREST)).toMatchObject({ neighbours: [BLOCKED], total: 1 });
+    await gallery.search(new FaceMaker(5).face(), NEAREST); // Ada's page is no longer in memory
+    const at = (await readFile(file)).indexOf(bytesOf(ada));
+    expect(at).toBeGreaterThan(0);
+    overwrite(file, at, zeroes);
+    await expect(gallery.search(ada, NEAREST)).rejects.toMatchObject(SETUP);
+  });
+});
+
 test("a backup of the same gallery is taken, and one without a mark gets one", async () => {
   const file = await galleryWithAda();
   const backup = await readFile(file);
@@ -202,6 +235,21 @@ describe.runIf(process.platform !== "win32")("the data folder", () => {
     });
   });
 });
+
+async function fill(gallery: Gallery, size: number): Promise<void> {
+  const faces = new FaceMaker(4);
+  const made = Array.from({ length: size }, (_, i) => {
+    return { ...BLOCKED, blocklisted: false, id: `filling:${i}`, enrolledAt: NOW, embedding: faces.face() };
+  });
+  await gallery.store(made);
+}
+
+/** In a process of its own: closing a handle of the file here would drop the locks that the gallery holds. */
+function overwrite(file: string, at: number, bytes: Uint8Array): void {
+  const program = `const { openSync, readFileSync, writeSync } = require("node:fs");
+    writeSync(openSync(process.argv[1], "r+"), readFileSync(0), 0, ${bytes.length}, ${at})`;
+  execFileSync(process.execPath, ["-e", program, file], { input: bytes });
+}
 
 async function asFirstVersion(file: string): Promise<void> {
   await sql(file, "DELETE FROM meta WHERE key <> 'model'");

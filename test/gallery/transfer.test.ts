@@ -44,7 +44,17 @@ beforeEach(async () => {
 
 function transfer(gallery: Gallery, more: Partial<FileTransfer> = {}) {
   const signal = new AbortController().signal;
-  return { gallery, model: MODEL, file, passphrase: async () => PASSPHRASE, onProgress: () => {}, signal, ...more };
+  const open = async () => gallery;
+  return {
+    gallery,
+    open,
+    model: MODEL,
+    file,
+    passphrase: async () => PASSPHRASE,
+    onProgress: () => {},
+    signal,
+    ...more,
+  };
 }
 
 /** Interrupts at that many faces. */

@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, inject, type TestContext } from "vitest";
+import { getFn, setFn } from "vitest/suite";
 
 interface Coverage {
   readonly static: Readonly<Record<string, number>>;
@@ -21,8 +23,15 @@ const board = holder.__stryker__;
 
 /** A loop that never ends meets its mutant far more often than the tests do without it. */
 const MAX_HITS = 100;
+/** Nor is a test waited for that takes far longer than without it, whatever its own patience. */
+const longestMs = (tookMs: number) => 3 * tookMs + 5000;
 
-const { tests, ids, coverage } = inject("mutation");
+const { tests, ids, coverage, program } = inject("mutation");
+
+/** What each test reaches, and the milliseconds that it takes, as the sources are. */
+interface Seen extends Coverage {
+  readonly took: Readonly<Record<string, number>>;
+}
 
 /** The same for each mutant: without the suite that is named after it. */
 const nameOf = ({ task }: TestContext) => [...namesOf(task.suite), task.name].join(" > ");
@@ -30,39 +39,63 @@ const namesOf = (suite: TestContext["task"]["suite"]): string[] =>
   suite?.suite === undefined ? [] : [...namesOf(suite.suite), suite.name];
 
 /** Evaluated anew for each mutant; what they import is not. */
-async function importTests(id: string): Promise<void> {
-  for (const test of tests) await import(/* @vite-ignore */ resolve(import.meta.dirname, `../${test}.test.ts?${id}`));
+const importTest = (test: string, id: string) =>
+  describe(test, async () => {
+    await import(/* @vite-ignore */ resolve(import.meta.dirname, `../${test}.test.ts?${id}`));
+  });
+
+/** What the program has reached since this was last asked. */
+function reachedIn(folder: string): Readonly<Record<string, number>> {
+  const reached = join(folder, "reached");
+  const lines = readFileSync(reached, "utf8").split("\n").slice(0, -1);
+  writeFileSync(reached, "");
+  return Object.fromEntries(lines.map((id) => [id, 1]));
 }
 
 if (ids.length === 0) {
-  describe("as it is", async () => {
+  describe("as it is", () => {
+    const took: Record<string, number> = {};
+    const inProgram: Record<string, Readonly<Record<string, number>>> = {};
+    let began = 0;
     beforeEach((context) => {
       board.currentTestId = nameOf(context);
+      began = performance.now();
     });
-    afterEach(() => {
+    afterEach((context) => {
       board.currentTestId = undefined;
+      took[nameOf(context)] = performance.now() - began;
+      if (program !== undefined) inProgram[nameOf(context)] = reachedIn(program);
     });
-    afterAll(() => writeFileSync(coverage, JSON.stringify(board.mutantCoverage)));
-    await importTests("none");
+    afterAll(() => {
+      const seen = program === undefined ? board.mutantCoverage : { static: {}, perTest: inProgram };
+      writeFileSync(coverage, JSON.stringify({ ...seen, took }));
+    });
+    for (const test of tests) importTest(test, "none");
   });
 }
 
-const { perTest }: Pick<Coverage, "perTest"> =
-  ids.length === 0 ? { perTest: {} } : JSON.parse(readFileSync(coverage, "utf8"));
+const { perTest, took }: Seen =
+  ids.length === 0 ? { static: {}, perTest: {}, took: {} } : JSON.parse(readFileSync(coverage, "utf8"));
 for (const id of ids) {
-  describe(id, async () => {
+  describe(id, () => {
     let isKilled = false;
+    const reaching = Object.entries(perTest).filter(([, counts]) => id in counts);
     beforeAll(() => {
-      const hits = Object.values(perTest).reduce((sum, counts) => sum + (counts[id] ?? 0), 0);
+      const hits = reaching.reduce((sum, [, counts]) => sum + (counts[id] ?? 0), 0);
+      if (program !== undefined) writeFileSync(join(program, "mutant"), id);
       Object.assign(board, { activeMutant: id, hitCount: 0, hitLimit: MAX_HITS * hits });
     });
     afterAll(() => void Object.assign(board, { activeMutant: undefined, hitCount: undefined }));
     beforeEach((context) => {
-      if (isKilled || perTest[nameOf(context)]?.[id] === undefined) context.skip();
+      const name = nameOf(context);
+      if (isKilled || perTest[name]?.[id] === undefined) context.skip();
       context.onTestFailed(() => {
         isKilled = true;
       });
+      const run = getFn(context.task);
+      const tooLong = () => Promise.reject(new Error("it takes too long"));
+      setFn(context.task, () => Promise.race([run(), pause(longestMs(took[name] ?? 0)).then(tooLong)]));
     });
-    await importTests(id);
+    for (const test of tests) if (reaching.some(([name]) => name.startsWith(`${test} > `))) importTest(test, id);
   });
 }

@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
@@ -84,12 +84,17 @@ test("a gallery goes to another machine in an encrypted file", async () => {
   });
   expect(wrong).toMatchObject({ code: 2, err: expect.stringMatching(/passphrase is wrong/) });
   expect(`${out}${err}${wrong.out}${wrong.err}`).not.toContain("horse battery");
+  const sealed = readFileSync(file);
+  writeFileSync(`${file}.cut`, sealed.subarray(0, sealed.lastIndexOf("\n", -2)));
+  const cut = await biometrics(there, ["gallery", "import", `${file}.cut`], env);
+  expect(cut).toMatchObject({ code: 2, err: expect.stringMatching(/damaged/) });
+  expect(existsSync(there.data)).toBe(false);
   const imported = await biometrics(there, ["gallery", "import", file, "--gallery", "visitors", "--json"], env);
   expect(JSON.parse(imported.out)).toEqual({ faces: 1, added: 1, searched: 1 });
   const found = await biometrics(there, ["search-face", photos.womanB, "--gallery", "visitors"]);
   expect(found).toMatchObject({ code: 3, out: expect.stringContaining("Ann Example") });
   const listed = await biometrics(there, ["gallery", "list"]);
-  expect(listed).toMatchObject({ code: 0, out: "default (in use): 0 faces\nvisitors: 1 face\n" });
+  expect(listed).toMatchObject({ code: 0, out: "visitors: 1 face\n" });
 });
 
 describe("the doctor", () => {

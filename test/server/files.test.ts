@@ -136,6 +136,54 @@ describe.each([
   });
 });
 
+/** Loaded before the program: some files cannot be opened, and others are cut short right before they are read. */
+const FAULTY = `
+  import fs from "node:fs";
+  import { syncBuiltinESMExports } from "node:module";
+  const faults = JSON.parse(process.env.FAULTS);
+  const opened = new Map();
+  const { openSync, readSync } = fs;
+  fs.openSync = (path, ...args) => {
+    const { code } = faults[path] ?? {};
+    if (code !== undefined) throw Object.assign(new Error(code), { code });
+    const file = openSync(path, ...args);
+    opened.set(file, path);
+    return file;
+  };
+  fs.readSync = (file, ...args) => {
+    const path = opened.get(file);
+    if (faults[path] !== undefined) fs.truncateSync(path, faults[path].cut);
+    return readSync(file, ...args);
+  };
+  syncBuiltinESMExports();`;
+
+test("a file that fails on the way is no image, and the failure is said to be whose it is", async () => {
+  const folder = temporaryFolder("in-");
+  const cases: readonly [name: string, fault: object, code: string, message: RegExp][] = [
+    ["denied.jpg", { code: "EACCES" }, "image_rejected", /permission denied/],
+    ["forbidden.jpg", { code: "EPERM" }, "image_rejected", /permission denied/],
+    ["odd.jpg", { code: "EINVAL" }, "image_rejected", /cannot be read/],
+    ["busy.jpg", { code: "EMFILE" }, "unavailable", /too many files/],
+    ["gone.jpg", { code: "ENOENT" }, "path_refused", NOT_THERE],
+    ["cut.jpg", { cut: 99 }, "image_rejected", /shrank/],
+    ["emptied.jpg", { cut: 0 }, "image_rejected", /shrank/],
+  ];
+  for (const [name] of cases) writeFileSync(join(folder, name), photo);
+  const server = await connect({
+    DIDIT_API_KEY: API_KEY,
+    DIDIT_API_BASE_URL: didit.url,
+    BIOMETRICS_IMAGE_DIRS: folder,
+    NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(FAULTY)}`,
+    FAULTS: JSON.stringify(Object.fromEntries(cases.map(([name, fault]) => [join(folder, name), fault]))),
+  });
+  const before = didit.received.length;
+  for (const [name, , code, message] of cases) {
+    const answer = await server.call("check_liveness", { image_path: join(folder, name) });
+    expect(answer, name).toMatchObject({ isError: true, _meta: { code }, text: expect.stringMatching(message) });
+  }
+  expect(didit.received).toHaveLength(before);
+});
+
 describe("the data folder inside of a folder that may be read", () => {
   const folder = temporaryFolder("in-");
   const data = join(folder, "data");

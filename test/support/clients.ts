@@ -40,6 +40,8 @@ interface CallOptions {
 export interface Connection {
   call(name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<ToolAnswer>;
   listTools(): Promise<readonly ListedTool[]>;
+  /** What the resource holds. */
+  readResource(uri: string): Promise<unknown>;
   getPrompt(name: string, args: Record<string, string>): Promise<unknown>;
   instructions(): string | undefined;
   /** What the server says that it can do. */
@@ -56,6 +58,7 @@ export interface ListedTool {
   readonly inputSchema: Record<string, unknown>;
   readonly outputSchema?: Record<string, unknown> | undefined;
   readonly annotations?: Record<string, unknown> | undefined;
+  readonly _meta?: Record<string, unknown> | undefined;
 }
 
 export interface Setup {
@@ -123,6 +126,7 @@ export async function connected(
       return { ...answer, everything: JSON.stringify(answer), text: answer.content[0]?.text ?? "" };
     },
     listTools: async () => (await client.listTools()).tools as unknown as readonly ListedTool[],
+    readResource: async (uri) => (await client.readResource({ uri })).contents[0],
     getPrompt: (name, args) => client.getPrompt({ name, arguments: args }),
     instructions: () => client.getInstructions(),
     capabilities: () => ({ ...client.getServerCapabilities() }),

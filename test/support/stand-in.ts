@@ -107,7 +107,7 @@ export async function standIn(options: StandInOptions = {}): Promise<StandIn> {
     if (hang) return;
     if (drop === "mid answer") {
       response
-        .writeHead(200, { "content-type": "application/json", "content-length": "1000" })
+        .writeHead(status ?? 200, { "content-type": "application/json", "content-length": "1000" })
         .write('{"request_id": "');
       await pause(20);
     }

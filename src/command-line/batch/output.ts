@@ -112,8 +112,7 @@ async function cardOf(done: Done, say: Say, photo: PageSetting["photo"]): Promis
 }
 
 const STYLE = `
-:root{--approved:#1a7f37;--review:#9a6700;--declined:#cf222e;--failed:#5c626d}
-@media(prefers-color-scheme:dark){:root{--approved:#57c26f;--review:#e0b03f;--declined:#ff7b72;--failed:#a0a7b3}}
+:root{--failed:var(--soft)}
 .filters{border:1px solid var(--line);border-radius:10px;margin:20px 0;padding:8px 14px}.filters label{margin-right:18px;white-space:nowrap}
 ${VERDICTS.map((verdict) => `.${verdict}>strong,label.${verdict},b.${verdict}{color:var(--${verdict})}.${verdict}{--tone:var(--${verdict})}main:has(#show-${verdict}:checked) .cases li:not(.${verdict}){display:none}`).join("")}
 .cases strong{display:block;margin-top:8px}.cases small{font-size:13px}.cases p{font-size:14px}

@@ -9,6 +9,7 @@ import { cursorAfter, seqBefore } from "./cursor.ts";
 import { assertEmbedding } from "./embedding.ts";
 import type { Galleries, Gallery } from "./gallery.ts";
 import { keepMark, type Mark, readMark } from "./mark.ts";
+import { recordRemoval } from "./postgres/erasure.ts";
 import { postgresFailure } from "./postgres/failure.ts";
 import { listGalleries, prepareGallery, prepareSchema, refuseDamaged } from "./postgres/schema.ts";
 
@@ -29,6 +30,8 @@ const ANSWER_TIMEOUT_MS = 25_000;
 const CONNECTIONS = 4;
 /** With the index's default of 40 it missed 7 of 100 targets among 100,000 faces; with 200, none. */
 const BREADTH = 200;
+const REMAINS =
+  "its template is in the table until the database is vacuumed (`biometrics-mcp gallery check` shows whether it was), and in the write-ahead log and in backups until those are recycled";
 const COLUMNS = "id, label, vendor_data, blocklisted, enrolled_at";
 
 /** Galleries in a Postgres database with pgvector, for more faces or more machines than one file serves. */
@@ -150,8 +153,9 @@ function galleryOn(pool: Pool, name: string): Gallery {
           name,
           id,
         ]);
-        // Its bytes stay in pages until they are vacuumed, and in the write-ahead log until that is recycled.
-        return { removed: rowCount === 1, erased: false };
+        if (rowCount !== 1) return { removed: false, erased: false };
+        await recordRemoval(client, name);
+        return { removed: true, erased: false, remains: REMAINS };
       });
     },
 

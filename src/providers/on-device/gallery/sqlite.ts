@@ -25,6 +25,8 @@ export interface SqliteGalleryOptions {
 const EXACT_UP_TO = 20_000;
 /** Of a million faces, the target at cosine 0.4 was always among the 1,000 nearest by sign bits, at 0.3 in nine of ten. */
 const PREFILTER_BREADTH = 1000;
+/** A disk may lose bits without anybody writing. */
+const SOUND_FOR_MS = 60_000;
 const OPEN_WAIT_MS = 10_000;
 const ERASE_WAIT_MS = 2000;
 const RETRY_MS = 25;
@@ -75,8 +77,12 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
   const countFaces = database.prepare(COUNTS);
   const count = database.prepare("UPDATE meta SET value = CAST(value + ? AS INTEGER) WHERE key = 'faces'");
   const isLarge = database.prepare(`SELECT 1 FROM face_bits LIMIT 1 OFFSET ${EXACT_UP_TO}`);
-  const searchAll = database.prepare(searchSql("faces", distances));
-  const searchNear = database.prepare(searchSql(prefilterSql(distances), distances));
+  const findDamaged = database.prepare(`SELECT id FROM faces WHERE (${distances.isUnit}) IS NOT TRUE LIMIT 1`);
+  const searchAll = database.prepare(searchSql("faces", distances.cosine));
+  const searchNear = database.prepare(
+    searchSql(prefilterSql(distances), `CASE WHEN ${distances.isUnit} THEN ${distances.cosine} END`),
+  );
+  const readDataVersion = database.prepare("PRAGMA data_version"); // changes with each commit of another connection
   const truncateLog = database.prepare("PRAGMA wal_checkpoint(TRUNCATE)");
 
   /** Removed faces may still be in the files, because another process was reading when they were to be overwritten. */
@@ -104,14 +110,30 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
     return counts.faces;
   }
 
+  let sound: { readonly content: string; readonly until: number } | undefined;
+
+  /**
+   * Of faces that were lost, and of embeddings that are none, a search finds nobody. Looked for once for each content of
+   * the files: it takes as long as a search.
+   */
+  function assertSound(stamp: string, isExact: boolean): void {
+    const content = `${readDataVersion.get().data_version} ${stamp}`;
+    if (content === sound?.content && performance.now() < sound.until) return;
+    total();
+    const found = isExact ? findDamaged.get() : undefined;
+    if (found !== undefined) throw damaged(`the embedding of face ${found.id}`);
+    sound = { content, until: performance.now() + SOUND_FOR_MS };
+  }
+
   function insert({ id, label, vendorData, blocklisted, enrolledAt, embedding }: StoredFace): void {
     const bytes = bytesOf(embedding);
     const { lastInsertRowid } = insertFace.run(id, label, vendorData, Number(blocklisted), enrolledAt, bytes);
     insertBits.run(lastInsertRowid, signBits(embedding));
   }
 
-  async function assertInPlace(): Promise<void> {
-    if (await place.isInPlace()) return;
+  async function assertInPlace(): Promise<string> {
+    const stamp = await place.stamp();
+    if (stamp !== undefined) return stamp;
     throw new CheckError("setup", "The face gallery was moved, deleted or truncated while it was in use.", {
       next: "Restore the gallery, then restart the server.",
     });
@@ -124,7 +146,7 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
       const face = { id: randomUUID(), label, vendorData, blocklisted, enrolledAt: new Date().toISOString() };
       return attempt(() => {
         erase();
-        inTransaction(database, () => {
+        inTransaction(database, "IMMEDIATE", () => {
           insert({ ...face, embedding });
           count.run(1);
         });
@@ -134,15 +156,17 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
 
     async search(embedding, { minCosine, limit, blocklistedFirst }) {
       assertEmbedding(embedding);
-      await assertInPlace();
+      const stamp = await assertInPlace();
       return attempt(() => {
         erase();
-        total(); // of faces that were lost, none is found
         const query = { query: bytesOf(embedding), minCosine, limit, blocklistedFirst: Number(blocklistedFirst) };
-        const rows: readonly (NeighbourRow | DamagedRow)[] =
-          isLarge.get() === undefined
-            ? searchAll.all(query)
-            : searchNear.all({ ...query, bits: signBits(embedding), breadth: PREFILTER_BREADTH });
+        // In one transaction, so that what is searched is what was looked at.
+        const rows = inTransaction<readonly (NeighbourRow | DamagedRow)[]>(database, "DEFERRED", () => {
+          const isExact = isLarge.get() === undefined;
+          assertSound(stamp, isExact);
+          if (isExact) return searchAll.all(query);
+          return searchNear.all({ ...query, bits: signBits(embedding), breadth: PREFILTER_BREADTH });
+        });
         return { neighbours: rows.map(neighbourOf), total: rows[0]?.total ?? 0 };
       });
     },
@@ -166,7 +190,7 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
       await assertInPlace();
       const removed = attempt(() => {
         erase();
-        return inTransaction(database, () => {
+        return inTransaction(database, "IMMEDIATE", () => {
           const { changes } = deleteFace.run(id);
           count.run(-Number(changes));
           return changes > 0;
@@ -208,7 +232,7 @@ function galleryOn(database: Database, place: GalleryFile, distances: DistanceSq
       await assertInPlace();
       return attempt(() => {
         erase();
-        return inTransaction(database, () => {
+        return inTransaction(database, "IMMEDIATE", () => {
           const isNew = faces.filter((face) => {
             if (findFace.get(face.id) !== undefined) return false;
             insert(face);
@@ -249,13 +273,15 @@ function prefilterSql({ hamming }: DistanceSql): string {
  * take a crowded first page for an empty blocklist. A face without a usable embedding comes before all others: nobody
  * knows whose it was.
  */
-function searchSql(candidates: string, { cosine }: DistanceSql): string {
+function searchSql(candidates: string, cosine: string): string {
   return `
-    WITH scored AS MATERIALIZED (SELECT seq, blocklisted, ${cosine} AS cosine FROM ${candidates}),
+    WITH near AS MATERIALIZED (
+      SELECT seq, blocklisted, ${cosine} AS cosine FROM ${candidates} WHERE ifnull(cosine, 2) >= :minCosine
+    ),
     ranked AS (
       SELECT seq, blocklisted, cosine, count(*) OVER () AS total,
         row_number() OVER (PARTITION BY blocklisted ORDER BY cosine DESC, seq) AS place
-      FROM scored WHERE cosine >= :minCosine OR cosine IS NULL
+      FROM near
     ),
     chosen AS (
       SELECT seq, cosine, total FROM ranked
@@ -300,8 +326,8 @@ function neighbourOf(row: NeighbourRow | DamagedRow): Neighbour {
   return { ...faceOf(row), cosine: row.cosine };
 }
 
-function inTransaction<T>(database: Database, work: () => T): T {
-  database.exec("BEGIN IMMEDIATE");
+function inTransaction<T>(database: Database, begin: "IMMEDIATE" | "DEFERRED", work: () => T): T {
+  database.exec(`BEGIN ${begin}`);
   try {
     const result = work();
     database.exec("COMMIT");

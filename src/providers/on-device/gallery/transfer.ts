@@ -149,14 +149,17 @@ async function compare(
 }
 
 /**
- * Reads the whole file first, so that nothing is stored from one that is damaged. Faces that the gallery has already,
- * from a run that was interrupted say, stay as they are.
+ * Reads the whole file first, so that nothing is stored from one that is damaged, and no gallery made for it. Faces that
+ * the gallery has already, from a run that was interrupted say, stay as they are.
  *
  * @throws CheckError `invalid_input` for a file that is none, is damaged or does not open with the passphrase; `setup`
  *   where another model made it
  */
-export async function importGallery(transfer: FileTransfer): Promise<Transferred> {
-  const { gallery, file, model, onProgress, signal } = transfer;
+export async function importGallery({
+  open: openGallery,
+  ...transfer
+}: Omit<FileTransfer, "gallery"> & { readonly open: () => Promise<Gallery> }): Promise<Transferred> {
+  const { file, model, onProgress, signal } = transfer;
   const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(onFileThrown);
   try {
     if (!(await handle.stat()).isFile())
@@ -169,6 +172,8 @@ export async function importGallery(transfer: FileTransfer): Promise<Transferred
       checked += 1;
       onProgress("bytes checked", Math.min(read, size), size);
     }
+    signal.throwIfAborted();
+    const gallery = await openGallery();
     const samples = samplesOf(checked);
     let [done, added] = [0, 0];
     let batch: StoredFace[] = [];
@@ -187,7 +192,7 @@ export async function importGallery(transfer: FileTransfer): Promise<Transferred
     if (batch.length > 0) await flush();
     const arrived = await gallery.count();
     if (done !== checked || arrived < done) throw unverified(`${checked} checked, ${done} stored, ${arrived} arrived`);
-    return { faces: done, added, searched: await searchFor(samples.faces, transfer) };
+    return { faces: done, added, searched: await searchFor(samples.faces, { ...transfer, gallery }) };
   } catch (thrown) {
     throw onFile(thrown);
   } finally {

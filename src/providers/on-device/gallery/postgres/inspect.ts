@@ -1,6 +1,7 @@
 import { attempt, countOf, type Inspection, NONE_YET } from "../inspect.ts";
 import { lost, readMark, replaced } from "../mark.ts";
 import { connect, inTransaction } from "../postgres.ts";
+import { tellErasure } from "./erasure.ts";
 import { listGalleries, readMeta, refuseDamaged, refuseOther, tablesExist } from "./schema.ts";
 
 export async function inspectPostgres(
@@ -38,6 +39,7 @@ export async function inspectPostgres(
           await refuseDamaged(client, location.name);
           return "all are unit vectors";
         }),
+        await attempt("removed faces", () => tellErasure(client, location.name, meta)),
       ];
       return { faces, findings };
     });

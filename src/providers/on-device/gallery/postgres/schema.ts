@@ -41,23 +41,23 @@ const FACES = `
 
 /** The table of version 1 becomes the partition of the default gallery, with its rows where they are. */
 const UPGRADE = `
-  ALTER TABLE biometrics_faces RENAME TO "${partitionOf(DEFAULT_GALLERY)}";
-  ALTER TABLE "${partitionOf(DEFAULT_GALLERY)}"
+  ALTER TABLE biometrics_faces RENAME TO ${partitionOf(DEFAULT_GALLERY)};
+  ALTER TABLE ${partitionOf(DEFAULT_GALLERY)}
     ALTER seq DROP IDENTITY,
     DROP CONSTRAINT biometrics_faces_pkey,
     DROP CONSTRAINT biometrics_faces_id_key,
     ADD gallery text NOT NULL DEFAULT '${DEFAULT_GALLERY}';
   DROP INDEX IF EXISTS biometrics_faces_nearest, biometrics_faces_blocklist, biometrics_faces_damaged;
   ${FACES}
-  ALTER TABLE biometrics_faces ATTACH PARTITION "${partitionOf(DEFAULT_GALLERY)}" FOR VALUES IN ('${DEFAULT_GALLERY}');
+  ALTER TABLE biometrics_faces ATTACH PARTITION ${partitionOf(DEFAULT_GALLERY)} FOR VALUES IN ('${DEFAULT_GALLERY}');
   SELECT setval('biometrics_faces_seq', (SELECT coalesce(max(seq), 0) + 1 FROM biometrics_faces), false);
   INSERT INTO biometrics_meta VALUES ('${keyOf(DEFAULT_GALLERY)}', '');
   UPDATE biometrics_meta SET value = '${VERSION}' WHERE key = 'version';
 `;
 
-/** No other relation of ours has a name that begins like this. */
-function partitionOf(name: string): string {
-  return `biometrics_gallery_${name}`;
+/** No other relation of ours has a name that begins like this. Quoted: a name may hold hyphens. */
+export function partitionOf(name: string): string {
+  return `"biometrics_gallery_${name}"`;
 }
 
 function keyOf(name: string): string {
@@ -98,7 +98,7 @@ export async function prepareGallery(
   if (!create) throw unknownGallery(name, await listGalleries(client));
   await client.query("SELECT pg_advisory_xact_lock($1)", [LOCK]);
   if (await isKnown(client, name)) return; // another process was first
-  await client.query(`CREATE TABLE "${partitionOf(name)}" PARTITION OF biometrics_faces FOR VALUES IN ('${name}')`);
+  await client.query(`CREATE TABLE ${partitionOf(name)} PARTITION OF biometrics_faces FOR VALUES IN ('${name}')`);
   await client.query("INSERT INTO biometrics_meta VALUES ($1, '')", [keyOf(name)]);
 }
 
@@ -133,7 +133,7 @@ const DAMAGED = `
 
 /** An embedding that is no unit vector would be found by no search, nor is anybody in a partition that was dropped. */
 export async function refuseDamaged(client: PoolClient, name: string): Promise<void> {
-  const { rows } = await client.query<{ damaged: number; gone: boolean }>(DAMAGED, [name, `"${partitionOf(name)}"`]);
+  const { rows } = await client.query<{ damaged: number; gone: boolean }>(DAMAGED, [name, partitionOf(name)]);
   const [found] = rows;
   if (found?.gone !== false) throw damaged(`the partition of the gallery ${name} is gone`);
   if (found.damaged !== 0) throw damaged(`${found.damaged} embeddings that are no unit vectors`);

@@ -5,8 +5,10 @@ import type { Database } from "./driver.ts";
 export interface DistanceSql {
   /** How many of the 512 signs differ. */
   readonly hamming: string;
-  /** Cosine of the two embeddings, -1..1; NULL where the stored one is no unit vector, and so no embedding. */
+  /** Cosine of the two embeddings, -1..1, where the stored one is a unit vector; else anything, or an error. */
   readonly cosine: string;
+  /** Is the stored one a unit vector, and so an embedding? Takes as long as a cosine. NULL is none. */
+  readonly isUnit: string;
 }
 
 const BYTES = COMPONENTS * Float32Array.BYTES_PER_ELEMENT;
@@ -18,13 +20,18 @@ export async function installDistances(database: Database, extension: boolean): 
     return {
       hamming: "vec_distance_hamming(vec_bit(b), vec_bit(:bits))",
       // Of unit vectors; the extension computes the Euclidean distance with vector instructions, and the cosine without.
-      cosine: `CASE WHEN abs(${length} - 1) <= ${LENGTH_TOLERANCE}
-        THEN 1 - power(vec_distance_l2(embedding, :query), 2) / 2 END`,
+      cosine: "1 - power(vec_distance_l2(embedding, :query), 2) / 2",
+      isUnit: `abs(${length} - 1) <= ${LENGTH_TOLERANCE}`,
     };
   }
   database.function("js_hamming", { deterministic: true }, hammingDistance);
   database.function("js_cosine", { deterministic: true }, cosine);
-  return { hamming: "js_hamming(b, :bits)", cosine: "js_cosine(embedding, :query)" };
+  database.function("js_is_unit", { deterministic: true }, isUnitVector);
+  return {
+    hamming: "js_hamming(b, :bits)",
+    cosine: "js_cosine(embedding, :query)",
+    isUnit: "js_is_unit(embedding)",
+  };
 }
 
 async function loadExtension(database: Database): Promise<boolean> {
@@ -50,11 +57,13 @@ function hammingDistance(a: Uint8Array, b: Uint8Array): number {
   return distance;
 }
 
-function cosine(stored: Uint8Array, query: Uint8Array): number | null {
-  if (stored.byteLength !== BYTES) return null;
+function isUnitVector(stored: Uint8Array): number {
+  return Number(stored.byteLength === BYTES && isUnit(floatsOf(stored)));
+}
+
+function cosine(stored: Uint8Array, query: Uint8Array): number {
   const x = floatsOf(stored);
   const y = floatsOf(query);
-  if (!isUnit(x)) return null;
   let dot = 0;
   for (let i = 0; i < COMPONENTS; i++) dot += (x[i] ?? 0) * (y[i] ?? 0);
   return dot;

@@ -9,8 +9,11 @@ export interface GalleryFile {
   readonly mark: Mark;
   /** The write-ahead log was left with content, by a crash or by a process still at work: it may hold removed faces. */
   readonly hasLog: boolean;
-  /** Does the name still lead to the file that was prepared, all of it? Else what is stored now goes with the deleted file. */
-  isInPlace(): Promise<boolean>;
+  /**
+   * Changes whenever anything is written into the gallery's files. undefined: the name no longer leads to the file that
+   * was prepared, or not to all of it, and what is stored now goes with the deleted file.
+   */
+  stamp(): Promise<string | undefined>;
   /** Remembers the id of the gallery in the file. @throws CheckError `setup` where it was another */
   keepMark(id: string): Promise<void>;
 }
@@ -32,11 +35,12 @@ export async function preparePrivateFile(file: string): Promise<GalleryFile> {
     return {
       mark,
       hasLog: (before[`${file}-wal`]?.size ?? 0n) > 0n,
-      async isInPlace() {
-        const now = await statIfThere(file);
-        const isWhole = now !== undefined && now.size >= size; // it never shrinks by itself
-        if (isWhole) size = now.size;
-        return isWhole && now.dev === found?.dev && now.ino === found.ino;
+      async stamp() {
+        const [now, log] = await Promise.all([statIfThere(file), statIfThere(`${file}-wal`)]);
+        if (now === undefined || now.size < size) return undefined; // it never shrinks by itself
+        size = now.size;
+        if (now.dev !== found?.dev || now.ino !== found.ino) return undefined;
+        return [now, log].map((it) => `${it?.size} ${it?.mtimeNs} ${it?.ctimeNs}`).join();
       },
       keepMark: (id) => keepMark(mark, id).catch(rethrow),
     };

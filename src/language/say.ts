@@ -51,8 +51,9 @@ const JOINTS: readonly (readonly [english: string, chinese: string])[] = [
 ];
 /** Before a text that is translated: indentation, and the mark of a list. */
 const LINE = /^(\s*(?:- )?)(.*?)(\s*)$/;
-/** Ours are shorter. */
-const MAX_CHARS = 5000;
+/** Ours are shorter; and a template has no more sentences, or parts that end with a colon. */
+const MAX_CHARS = 3000;
+const MAX_PIECES = 12;
 /** Words without which there is hardly an English sentence. */
 const WORDS =
   /(?<![\w-])(?:an?|the|this|that|is|are|was|were|be|been|has|have|had|not|no|of|to|in|on|at|by|for|from|with|without|it|its|and|or)(?![\w-])|[a-z]{2,} [a-z]{2,}/i;
@@ -114,9 +115,11 @@ export function translator(table: Readonly<Record<string, string>>): Say {
       const pieces = english.split(BETWEEN);
       const best: string[] = [""];
       for (let from = pieces.length - 1; from >= 0; from -= 1) {
-        const readings = pieces.slice(from).map((_, length) => {
-          const after = best[length] ?? "";
-          const first = sentence(pieces.slice(from, pieces.length - length).join(" "));
+        const longest = Math.min(pieces.length, from + MAX_PIECES);
+        const readings = pieces.slice(from, longest).map((_, less) => {
+          const to = longest - less;
+          const after = best[pieces.length - to] ?? "";
+          const first = sentence(pieces.slice(from, to).join(" "));
           return after === "" || /[，。；：！？）”]$/.test(first) ? `${first}${after}` : `${first} ${after}`;
         });
         best.push(leastEnglish(readings));

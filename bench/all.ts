@@ -18,6 +18,7 @@ const BENCHES = [
   ["on-device"],
   ["verify-person"],
   ["faces"],
+  ["enroll-many"],
   ["gallery", "10000"],
   ["gallery", "100000"],
   ["gallery", "1000000"],

@@ -7,8 +7,12 @@ import { endOf, hideAll } from "./secret.ts";
 import { openAuditLog } from "./storage/audit-log.ts";
 import { settingsFileOf } from "./storage/settings.ts";
 import type { Deps } from "./toolkit/context.ts";
+import { atMost } from "./turns.ts";
 
 export const VERSION = packageJson.version;
+
+/** Each may take several hundred megabytes. */
+const CONVERSIONS_AT_ONCE = 2;
 
 export interface App extends Deps {
   /** Of clients; a terminal can have its own. */
@@ -21,6 +25,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
   const providers = openProviders(config);
   const allowed = { folders, dataFolder: config.dataFolder, auditLog: config.auditLog };
   const auditLog = config.auditLog === undefined ? undefined : openAuditLog(config.auditLog);
+  const inTurn = atMost(CONVERSIONS_AT_ONCE);
   return {
     version: VERSION,
     provider: () => providers.current(),
@@ -35,7 +40,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       // At the first call, since a host that only lists the tools does not wait for it; before a file is open, since a
       // failed import is remembered for ever where descriptors have run out.
       const { loadImage } = await import("./images/image.ts");
-      return loadImage(path, allowed, limits);
+      return loadImage(path, allowed, { ...limits, inTurn });
     },
     loadFile: (path, limits) => readLocalFile(path, allowed, limits),
     linkface: () => providers.linkface(),

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { CheckError } from "./errors.ts";
 
 /** The client whose request is being served. Not set where there is only one. */
 export const servedClient = new AsyncLocalStorage<string>();
@@ -39,4 +40,34 @@ export class Turns<T> {
     this.#lines.clear();
     return left;
   }
+}
+
+/** Runs at most so many pieces of work at one time; clients take turns. Whoever waits and is cancelled leaves the line. */
+export function atMost(places: number) {
+  const waiting = new Turns<() => void>();
+  let free = places;
+  function advance(): void {
+    const { next } = waiting;
+    if (next === undefined || free === 0) return;
+    waiting.delete(next);
+    free -= 1;
+    next();
+  }
+  return async <T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> => {
+    await new Promise<void>((enter, leave) => {
+      waiting.add(enter);
+      const abort = () => {
+        waiting.delete(enter);
+        leave(new CheckError("cancelled", "The call was cancelled."));
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      advance();
+    });
+    try {
+      return await work();
+    } finally {
+      free += 1;
+      advance();
+    }
+  };
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import sharp from "sharp";
 import { expect, onTestFinished, test } from "vitest";
 import * as z from "zod";
 import { readConfig, SETTINGS, type Setting } from "../src/config.ts";
@@ -167,11 +168,34 @@ test.each(PAGES)("every script and file that %s names is there", (page) => {
   const { scripts } = JSON.parse(textOf("package.json"));
   const named = [...textOf(page).matchAll(/npm run ([\w:]+)/g)].map(([, script = ""]) => script);
   expect(named.filter((script) => !(script in scripts))).toEqual([]);
-  const sources = ["src", "test", "bench", "build"].flatMap((folder) =>
+  const sources = ["src", "test", "bench", "build", "demo"].flatMap((folder) =>
     readdirSync(resolve(ROOT, folder), { recursive: true, encoding: "utf8" }).map((file) => `/${folder}/${file}`),
   );
   const files = quotedIn(textOf(page)).filter((word) => /^[\w./-]+\.ts$/.test(word));
   expect(files.filter((file) => !sources.some((source) => source.endsWith(`/${file}`)))).toEqual([]);
+});
+
+/** Text below which nobody knows what a picture shows. */
+const LEAST_ALT_CHARS = 20;
+
+test.each(PAGES)("every picture of %s says in words what it shows", (page) => {
+  for (const [picture, alt = ""] of textOf(page).matchAll(/!\[([^\]]*)\]\([^)]*\)/g)) {
+    expect(alt.length, picture).toBeGreaterThan(LEAST_ALT_CHARS);
+  }
+  expect(textOf(page)).not.toMatch(/<img/); // which the test of links does not see
+});
+
+test("the pictures that README shows are those that `npm run screenshots` makes, and small", async () => {
+  const made = [...textOf("demo/screenshots.ts").matchAll(/keep\("([\w-]+\.png)"/g)].map(([, name]) => name);
+  const shown = [...readme.matchAll(/\(docs\/pictures\/([^)]+)\)/g)].map(([, name]) => name);
+  expect(shown.length).toBeGreaterThan(3);
+  expect([...made].sort()).toEqual([...shown].sort());
+  expect(readdirSync(resolve(ROOT, "docs/pictures")).sort()).toEqual([...shown].sort());
+  for (const name of shown) {
+    const png = readFileSync(resolve(ROOT, `docs/pictures/${name}`));
+    expect(await sharp(png).metadata()).toMatchObject({ format: "png", isPalette: true });
+    expect(png.length, name).toBeLessThan(100_000);
+  }
 });
 
 test("CONTRIBUTING names constants that exist", () => {
@@ -247,7 +271,7 @@ test("the run in README is what happens: `npm run listing` writes the answer", {
   const isSame = inShape(shown) === inShape(answer);
   await expect(isSame ? readme : `${head}${answer}${tail}`).toMatchFileSnapshot(resolve(ROOT, "README.md"));
   const [, similarity = "none"] = /, ([a-z ]+ similarity)[;)]/.exec(result.summary) ?? [];
-  expect(head).toMatch(new RegExp(`\\*\\*Assistant\\*\\*: .*${result.outcome}.*${similarity}`));
+  expect(readme).toMatch(new RegExp(`\\*\\*Assistant\\*\\*: .*${result.outcome}.*${similarity}`));
 });
 
 /** The commands that README gives to clients, with this checkout's path. */

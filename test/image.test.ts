@@ -19,7 +19,7 @@ import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { CheckError } from "../src/errors.ts";
+import { CheckError, FAILURES } from "../src/errors.ts";
 import { type Folders, readLocalFile } from "../src/file.ts";
 import { type ImageLimits, type ImageMime, loadImage, toImage, uploadName } from "../src/images/image.ts";
 import { temporaryFolder } from "./support/clients.ts";
@@ -235,6 +235,7 @@ describe("what is refused as a path", () => {
       "x/CONOUT$/y",
     ];
     const own = [
+      "/photos/a.jpg",
       "C:\\photos\\a.jpg",
       "a//b.jpg",
       "xcon",
@@ -402,6 +403,7 @@ describe("what is refused as an image", () => {
       );
     expect((await next(false)).startsWith("Retry with convert: true, or ")).toBe(isOffered);
     expect(await next()).not.toContain("convert: true"); // where the caller cannot ask for it
+    if (name === "photo.jpg") expect(await next()).toBe(FAILURES.image_rejected.next);
   });
 
   test("bytes that came from no file, and are too many", async () => {
@@ -519,6 +521,19 @@ describe("without metadata", () => {
     expect(Buffer.from((await strip(...parts)).bytes).toString("hex")).toBe(Buffer.concat(expected).toString("hex"));
   const secret = Buffer.from("SECRET");
 
+  test("of a BMP, which has none, nothing is left out", async () => {
+    const bitmap = Buffer.concat([
+      Buffer.from("BM"),
+      Buffer.alloc(12),
+      Buffer.from([40, 0, 0, 0, 40, 0, 0, 0, 30]),
+      Buffer.alloc(35),
+    ]);
+    const limits: ImageLimits = { ...LIMITS, mimes: ["image/bmp"], stripMetadata: true };
+    const image = await toImage(new Uint8Array(bitmap), limits);
+    expect(image).toMatchObject({ width: 40, height: 30 });
+    expect(image).not.toHaveProperty("prepared");
+  });
+
   describe("a JPEG", () => {
     const start = Buffer.from("ffd8", "hex");
     const end = Buffer.from("ffd9", "hex");
@@ -549,6 +564,10 @@ describe("without metadata", () => {
         segment(0xe3, "ICC_PROFILE\0", secret),
         segment(0xfe, secret),
         segment(0xbf, secret),
+        segment(0xe3, "JFIF\0", Buffer.alloc(9)),
+        segment(0xe3, "Adobe", Buffer.alloc(7)),
+        segment(0xe3, "Exif\0\0", bareExif(6)),
+        segment(0xe1, "Other\0", bareExif(6)),
       ];
       const again = [segment(0xc4, "d"), scan];
       await same(
@@ -609,7 +628,8 @@ describe("without metadata", () => {
       const padding = Buffer.from("ffff", "hex");
       await same([start, frame, padding, segment(0xfe, secret), scan, end], [start, frame, scan, end]);
       // In a scan they stay: nobody says where it ends.
-      await same([start, frame, scan, padding, end], [start, frame, scan, padding, end]);
+      await same([start, frame, scan, padding, end, secret], [start, frame, scan, padding, end]);
+      await same([start, frame, scan, segment(0xbf, secret), end], [start, frame, scan, end]);
     });
 
     test("that ends in its scan is shown as far as it goes", async () => {
@@ -621,7 +641,7 @@ describe("without metadata", () => {
     test.each<[string, Buffer[]]>([
       ["ends in a segment", [start, frame, segment(0xfe, secret).subarray(0, -1)]],
       ["has a segment without a length", [start, frame, Buffer.from("fffe0001", "hex"), scan, end]],
-      ["has something else between two segments", [start, frame, secret, scan, end]],
+      ["has something else between two segments", [start, frame, Buffer.from("00fe0004aabb", "hex"), scan, end]],
     ])("that %s is damaged", async (_what, parts) => {
       await expect(strip(...parts)).rejects.toMatchObject(isDamaged);
     });
@@ -696,6 +716,11 @@ describe("without metadata", () => {
       const long = file(extended(0), pixels, Buffer.alloc(7));
       await same([long], [whole]);
       await same([long.subarray(0, -7)], [whole]);
+    });
+
+    test("may end in an empty chunk", async () => {
+      const whole = file(extended(0), pixels, riff("ICCP"));
+      await same([whole], [whole]);
     });
 
     test("that ends in a chunk is damaged", async () => {

@@ -11,7 +11,7 @@ const WORDS = {
   waiting: "The check is running …",
   undecided: "no decision",
   cancelled: "The check was cancelled. Nothing was decided.",
-  unreadable: "This result cannot be shown as a card. Read its text.",
+  unreadable: "not shown as a card",
   nothingFound: "nothing found against this face",
   checks: {
     liveness: "Liveness",
@@ -79,19 +79,26 @@ function showWaiting(): void {
   main.replaceChildren(header);
 }
 
-function showUndecided(texts: readonly string[]): void {
-  headline("undecided", WORDS.undecided);
+/** No decision, or none that the card understands: what there is in words. */
+function showTexts(word: string, texts: readonly string[]): void {
+  headline("undecided", word);
   main.replaceChildren(header, ...texts.flatMap((text) => text.split("\n")).map((line) => make("p", "", line)));
 }
 
 function showResult({ content = [], structuredContent, isError }: ToolResult): void {
   const texts = content.flatMap(({ type, text }) => (type === "text" && text !== undefined ? [text] : []));
+  if (isError === true) {
+    showTexts(WORDS.undecided, texts);
+    return;
+  }
+  const [text = "", json = ""] = texts;
   try {
-    if (isError === true) showUndecided(texts);
-    else if (isDecision(structuredContent)) showDecision(structuredContent, content);
-    else showUndecided([WORDS.unreadable, ...texts.slice(0, 1)]);
+    // Not every host passes the structured result on; the second text is the same.
+    const result: unknown = structuredContent ?? JSON.parse(json);
+    if (!isDecision(result)) throw new Error("not a decision");
+    showDecision(result, content);
   } catch {
-    showUndecided([WORDS.unreadable, ...texts.slice(0, 1)]);
+    showTexts(WORDS.unreadable, [text]);
   }
 }
 
@@ -329,7 +336,7 @@ const follow = ({ theme }: Context = {}) => {
 
 const NOTICES: Readonly<Record<string, (params: never) => void>> = {
   "ui/notifications/tool-result": showResult,
-  "ui/notifications/tool-cancelled": () => showUndecided([WORDS.cancelled]),
+  "ui/notifications/tool-cancelled": () => showTexts(WORDS.undecided, [WORDS.cancelled]),
   "ui/notifications/host-context-changed": follow,
 };
 /** Requests that want no more than an answer. */

@@ -24,19 +24,29 @@ export type Answer =
   | { readonly converted: Converted }
   | { readonly failure: { code: FailureCode; message: string; next: string; cause?: string } };
 
-/** 48 million pixels take about 15 s on a slow machine. */
-const MAX_MS = 60_000;
+interface Options {
+  readonly signal?: AbortSignal | undefined;
+  /** Default: 48 million pixels take about 15 s on a slow machine. */
+  readonly maxMs?: number;
+  /** The program of its thread. Default: beside this one, where the build puts it. */
+  readonly program?: URL;
+}
+
+const PROGRAM = new URL("./converter.js", import.meta.url);
 
 /**
  * A JPEG of an image, upright, without metadata, within the limits.
  *
- * @throws CheckError `image_rejected` where it cannot be decoded, `cancelled`.
+ * @throws CheckError `image_rejected` where it cannot be decoded, or not in time, `cancelled`.
  */
-export async function convert(job: Job, signal?: AbortSignal): Promise<Converted> {
-  const late = AbortSignal.timeout(MAX_MS);
+export async function convert(
+  job: Job,
+  { signal, maxMs = 60_000, program = PROGRAM }: Options = {},
+): Promise<Converted> {
+  const late = AbortSignal.timeout(maxMs);
   const ended = AbortSignal.any([late, ...(signal === undefined ? [] : [signal])]);
   // Standard output belongs to the protocol: what a decoder writes there goes nowhere.
-  const worker = new Worker(new URL("./converter.js", import.meta.url), {
+  const worker = new Worker(program, {
     workerData: job,
     name: "image converter",
     stdout: true,

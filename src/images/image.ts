@@ -3,6 +3,7 @@ import { fileTypeFromBuffer } from "file-type";
 import { imageSize } from "image-size";
 import { CheckError, undecodable } from "../errors.ts";
 import { type Access, bytesToRead, readFile, rejected, tooLarge, tooManyPixels } from "../file.ts";
+import type { atMost } from "../turns.ts";
 
 /** The types that a provider can accept: display name, and file extension for uploads. */
 const IMAGE_TYPES = {
@@ -31,6 +32,8 @@ export interface ImageLimits {
   readonly convert?: boolean | undefined;
   /** Ends a conversion. */
   readonly signal?: AbortSignal | undefined;
+  /** Begins a conversion when there is room for it. Left out: at once. */
+  readonly inTurn?: ReturnType<typeof atMost>;
 }
 
 declare const checked: unique symbol;
@@ -96,9 +99,10 @@ export async function toImage(bytes: Uint8Array<ArrayBuffer>, limits: ImageLimit
 }
 
 async function toJpeg(bytes: Uint8Array<ArrayBuffer>, mime: PhotoMime, limits: ImageLimits): Promise<Image> {
-  const { maxBytes, maxSide, maxPixels, signal } = limits;
+  const { maxBytes, maxSide, maxPixels, signal, inTurn = (work) => work() } = limits;
   const { convert } = await import("./convert.ts");
-  const made = await convert({ bytes, mime, limits: { maxBytes, maxSide, maxPixels } }, signal);
+  const job = { bytes, mime, limits: { maxBytes, maxSide, maxPixels } };
+  const made = await inTurn(() => convert(job, { signal }), signal);
   const image = fit(made.bytes, "image/jpeg", limits);
   const [before, after] = [made, image].map(({ width, height }) => `${width}x${height}`);
   const size = before === after ? "" : `, and reduced from ${before} to ${after} pixels`;

@@ -1,5 +1,5 @@
 import type { BigIntStats } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { open, rm, utimes } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { CheckError, errnoOf } from "../errors.ts";
 import { shellQuoted, statIfThere } from "./folder.ts";
@@ -13,6 +13,8 @@ export interface Patience {
   readonly deadAfterMs?: number;
   readonly longestWaitMs?: number;
   readonly pollMs?: number;
+  /** Whoever has the lock changes it this often, and may keep it for as long as it takes. */
+  readonly refreshMs?: number;
 }
 
 /** The right to change a file, which one process has at a time. */
@@ -32,15 +34,13 @@ export interface Lock {
 export async function acquireLock(
   lock: string,
   what: string,
-  { deadAfterMs = DEAD_AFTER_MS, longestWaitMs = LONGEST_WAIT_MS, pollMs = POLL_MS }: Patience = {},
+  { deadAfterMs = DEAD_AFTER_MS, longestWaitMs = LONGEST_WAIT_MS, pollMs = POLL_MS, refreshMs }: Patience = {},
 ): Promise<Lock> {
   const start = performance.now();
   let seen: { readonly id: string | undefined; readonly since: number } = { id: undefined, since: start };
   for (;;) {
     const own = await create(lock);
-    if (own !== undefined) {
-      return { isHeld: async () => (await idAt(lock)) === own, release: () => release(lock, own) };
-    }
+    if (own !== undefined) return held(lock, own, refreshMs);
     const id = await idAt(lock);
     const now = performance.now();
     if (id !== seen.id) seen = { id, since: now };
@@ -54,6 +54,29 @@ export async function acquireLock(
     }
     await pause(pollMs * (0.5 + Math.random()));
   }
+}
+
+function held(lock: string, created: string, refreshMs: number | undefined): Lock {
+  let own = created;
+  let refreshed = Promise.resolve();
+  async function refresh(): Promise<void> {
+    if ((await idAt(lock)) !== own) return; // another process has it
+    const now = new Date();
+    await utimes(lock, now, now);
+    own = (await idAt(lock)) ?? own;
+  }
+  const inTurn = () => {
+    refreshed = refreshed.then(refresh).catch(() => {}); // it is tried again
+  };
+  const timer = refreshMs === undefined ? undefined : setInterval(inTurn, refreshMs).unref();
+  return {
+    isHeld: async () => (await idAt(lock)) === own,
+    async release() {
+      clearInterval(timer);
+      await refreshed;
+      await release(lock, own);
+    },
+  };
 }
 
 /**

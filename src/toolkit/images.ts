@@ -17,7 +17,7 @@ export async function readImages<K extends string>(
   const own = { ...limits, convert, signal: context.signal };
   const load = async ([name, path]: [string, string]) => [name, await context.loadImage(path, own)] as const;
   const loaded: (readonly [string, Image])[] = [];
-  // One conversion after the other: each may take hundreds of megabytes.
+  // One conversion after the other: no call takes the places of all.
   if (convert === true) for (const named of Object.entries<string>(paths)) loaded.push(await load(named));
   else loaded.push(...(await Promise.all(Object.entries<string>(paths).map(load))));
   context.signal.throwIfAborted();

@@ -5,7 +5,7 @@ import type { LivenessData, LivenessSelfie, Selfie } from "../providers/liveness
 import type { ToolContext } from "../toolkit/context.ts";
 import { defineTool } from "../toolkit/define.ts";
 import { readImages } from "../toolkit/images.ts";
-import { imagePath, percent } from "../toolkit/schemas.ts";
+import { convert, imagePath, percent } from "../toolkit/schemas.ts";
 
 /** Longer URLs are not generally supported. */
 const MAX_URL_CHARS = 2048;
@@ -42,6 +42,7 @@ export const verifyLivenessSelfie = defineTool({
     liveness_data_path: path.optional().describe("path of the SDK's file, up to 5 MB; not an image"),
     liveness_data_url: url.optional().describe("URL that Linkface can open"),
     liveness_data_id: id.optional().describe("raw.liveness_data_id of an earlier result"),
+    convert,
     auto_rotate: z.boolean().optional().describe("turn the selfie upright first"),
     decline_threshold: percent.optional().describe("declines below it; default 70"),
   },
@@ -52,12 +53,12 @@ export const verifyLivenessSelfie = defineTool({
     idempotentHint: false,
     openWorldHint: true,
   },
-  async run({ auto_rotate, decline_threshold, ...ways }, context) {
+  async run({ auto_rotate, convert, decline_threshold, ...ways }, context) {
     const { selfie_path, selfie_url, selfie_image_id, liveness_data_path, liveness_data_url, liveness_data_id } = ways;
     const selfieWay = exactlyOne("selfie", { selfie_path, selfie_url, selfie_image_id });
     const dataWay = exactlyOne("liveness data", { liveness_data_path, liveness_data_url, liveness_data_id });
     const linkface = await context.linkface();
-    const { selfie, facts } = await readSelfie(selfieWay, linkface, context);
+    const { selfie, facts } = await readSelfie(selfieWay, linkface, context, convert);
     const livenessData = await readLivenessData(dataWay, linkface, context);
     const report = await linkface.verifyLivenessSelfie(selfie, livenessData, {
       signal: context.signal,
@@ -88,9 +89,10 @@ async function readSelfie(
   way: Way,
   { images: limits }: LivenessSelfie,
   context: ToolContext,
+  convert: boolean | undefined,
 ): Promise<{ selfie: Selfie; facts: ImageFacts[] }> {
   if (!("path" in way)) return { selfie: way, facts: [] };
-  const { images, facts } = await readImages(context, limits, { selfie: way.path });
+  const { images, facts } = await readImages(context, limits, { selfie: way.path }, { convert });
   return { selfie: { image: images.selfie }, facts };
 }
 

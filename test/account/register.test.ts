@@ -40,6 +40,7 @@ test("a registration makes a password, keeps it, and tells nobody", async () => 
   const [pending] = (await credentials.read()).pending;
   expect(pending).toMatchObject({ email: EMAIL, password_made_here: true, code_sent_at: expect.any(String) });
   expect(JSON.parse(api.received[0]?.body.toString() ?? "")).toEqual({ email: EMAIL, password: pending?.password });
+  expect(api.received[0]?.headers).toMatchObject({ "content-type": "application/json" });
   expect(api.accounts.mails).toHaveLength(1);
 });
 

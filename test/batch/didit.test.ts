@@ -1,8 +1,19 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { parse } from "csv-parse/sync";
+import sharp from "sharp";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { acquireLock } from "../../src/storage/lock.ts";
 import { drawImages, newPlace, run, scoringRoutes } from "../evaluation/setting.ts";
 import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
 import { API_KEY, DIDIT, type StandIn, standIn } from "../support/stand-in.ts";
@@ -109,6 +120,59 @@ test("what is done is skipped, unless the image or what is asked changed", async
   const back = await biometrics(...batch); // what was paid for first is not forgotten
   expect(JSON.parse(back.out)).toMatchObject({ approved: 3, known_before: 5 });
   expect(didit.received).toHaveLength(11);
+});
+
+test("two runs that write the same results at once make each call once", async () => {
+  const { folder, biometrics, place } = await newSetting();
+  const batch = ["check-liveness", folder, "--out", "r.csv", "--yes", "--json"];
+  const both = await Promise.all([biometrics(...batch), biometrics(...batch)]);
+  expect(both.map(({ out }) => JSON.parse(out).images)).toEqual([5, 5]);
+  expect(didit.received).toHaveLength(5);
+  expect(existsSync(join(place.home, "r.csv.lock"))).toBe(false);
+});
+
+test("while another run writes the results nothing is sent; what a killed one left is taken over", async () => {
+  const { folder, biometrics, place } = await newSetting();
+  const batch = ["check-liveness", folder, "--out", "r.csv", "--yes"];
+  const file = join(place.home, "r.csv.lock");
+  const other = await acquireLock(file, "the results", { refreshMs: 200 });
+  const refused = await biometrics(...batch);
+  expect(refused).toMatchObject({ code: 1, err: expect.stringMatching(/Another run .*these results.*\n.*--out/) });
+  expect(didit.received).toEqual([]);
+  expect(await other.isHeld()).toBe(true);
+  await other.release();
+  expect(existsSync(file)).toBe(false);
+  writeFileSync(file, "");
+  expect(await biometrics(...batch)).toMatchObject({ code: 4 });
+  expect(existsSync(file)).toBe(false);
+});
+
+test("--convert holds for each file, for the pictures of the page, and for a run that goes on", async () => {
+  const { folder, biometrics, read } = await newSetting({}, ["first.png"]);
+  rmSync(join(folder, "first.png"));
+  copyFileSync(join(import.meta.dirname, "../support/quarters.heic"), join(folder, "a.heic"));
+  const image = sharp({ create: { width: 64, height: 64, channels: 3, background: "red" } });
+  writeFileSync(join(folder, "b.gif"), await image.gif().toBuffer());
+  const batch = ["check-liveness", folder, "--out", "r.html", "--yes", "--json"];
+  const refused = await biometrics(...batch);
+  expect({ ...refused, out: JSON.parse(refused.out) }).toMatchObject({ code: 1, out: { images: 2, failed: 2 } });
+  expect(read("r.html")).toContain("convert");
+  expect(didit.received).toEqual([]);
+  const { out } = await biometrics(...batch, "--convert");
+  expect(JSON.parse(out)).toMatchObject({ images: 2, failed: 0, known_before: 0 });
+  expect(didit.received.map(({ files }) => files["user_image"]?.mime)).toEqual(["image/jpeg", "image/jpeg"]);
+  expect(read("r.html").match(/<img [^>]*src="data:image/g)).toHaveLength(2);
+  const again = await biometrics(...batch, "--convert");
+  expect(JSON.parse(again.out)).toMatchObject({ failed: 0, known_before: 2 });
+  expect(didit.received).toHaveLength(2);
+});
+
+test("--preview is refused, and nothing is sent", async () => {
+  const { folder, biometrics, place } = await newSetting();
+  const asked = await biometrics("check-liveness", folder, "--out", "r.csv", "--yes", "--preview", "p.png");
+  expect(asked).toMatchObject({ code: 2, err: expect.stringContaining("--preview shows one check, not a batch") });
+  expect(didit.received).toEqual([]);
+  for (const name of ["p.png", "r.csv", "r.csv.jsonl"]) expect(existsSync(join(place.home, name))).toBe(false);
 });
 
 test("one bad file does not stop the others, is no decision, and is tried again", async () => {

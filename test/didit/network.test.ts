@@ -288,6 +288,15 @@ test.each([300, 301, 302, 303, 307, 308])("a redirect (HTTP %i) is not followed"
 
 const HUGE = `{"liveness": {"status": "Approved", "score": 95, "x": "${"x".repeat(6 * 2 ** 20)}"}}`;
 
+test("an answer of just 5 MB is read", async () => {
+  const { api, provider } = await setUp();
+  api.next({
+    status: 200,
+    text: '{"liveness": {"status": "Approved", "score": 95, "warnings": []}}'.padEnd(5 * 2 ** 20),
+  });
+  expect(await provider.checkLiveness(await photo(), callOptions)).toMatchObject({ verdict: "approved" });
+});
+
 test("an answer larger than 5 MB is not read to its end", async () => {
   const { api, provider } = await setUp();
   api.next({ status: 200, text: HUGE }, { status: 200, text: HUGE, headers: { "transfer-encoding": "chunked" } });

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import * as z from "zod";
 import { type Connection, closing, ERAS, temporaryFolder } from "../support/clients.ts";
@@ -54,6 +55,23 @@ describe.each(ERAS)("Linkface over stdio, $era", ({ connect }) => {
     expect(sent).toMatchObject({ faults: [], fields: { api_id: LINKFACE_ID, api_secret: LINKFACE_SECRET } });
     expect(`${sent?.path}${JSON.stringify(sent?.headers)}${answer.everything}${server.stderr()}`).not.toMatch(SECRETS);
     expect(`${sent?.body.toString("latin1")}${answer.everything}`).not.toContain("jane-doe");
+  });
+
+  test("a HEIC selfie is converted where that is asked for: Linkface takes none", async () => {
+    const heic = new URL("../support/quarters.heic", import.meta.url);
+    const args = { selfie_path: put(folder, "jane-doe.heic", readFileSync(heic)), liveness_data_path: recording };
+    const before = linkface.received.length;
+    const refused = await verify(args);
+    expect(refused).toMatchObject({ isError: true, _meta: { code: "image_rejected" } });
+    expect(refused.text).toContain("Retry with convert: true");
+    expect(linkface.received).toHaveLength(before);
+    const { structuredContent } = await verify({ ...args, convert: true });
+    expect(linkface.received.at(-1)?.files["selfie_file"]).toMatchObject({ mime: "image/jpeg" });
+    expect(structuredContent).toMatchObject({
+      outcome: "approved",
+      warnings: [], // what is alive is told from the data of the SDK
+      images: [{ name: "selfie", mime: "image/jpeg", prepared: expect.stringContaining("converted from HEIC") }],
+    });
   });
 
   test("the ids of an earlier answer stand in for files", async () => {

@@ -1,8 +1,8 @@
 /**
  * Would the tests notice? `npm run mutation [PART]` changes one expression after the other, as Stryker does, and runs
  * the tests that reach it, until one fails: first in this process, then, for what is left, against the built program
- * with all the changes in it, one of which is switched on. What runs once, when a module is loaded, is judged by the
- * second alone. The figures go into CONTRIBUTING.md.
+ * with all the changes in it, one of which is switched on. What runs once, when a module is loaded, is not counted.
+ * The figures go into CONTRIBUTING.md.
  */
 import {
   cpSync,
@@ -111,11 +111,9 @@ process.env["TMPDIR"] = folder; // for what the tests make
 const cache = join(ROOT, "node_modules/.cache"); // where the program finds its packages
 mkdirSync(cache, { recursive: true });
 const place = mkdtempSync(join(cache, "mutation-"));
-const [only] = process.argv.slice(2);
-for (const [name, part] of Object.entries(PARTS)) if (name === (only ?? name)) await mutate(name, part);
-for (const made of [folder, place]) rmSync(made, { recursive: true, force: true, maxRetries: 3 });
-process.exit(); // a mutant may have left anything open
-
+process.once("exit", () => {
+  for (const made of [folder, place]) rmSync(made, { recursive: true, force: true, maxRetries: 3 });
+});
 type Files = readonly { readonly name: string; readonly content: string }[];
 
 async function mutate(name: string, { mutate, tests, program }: MutatedPart): Promise<void> {
@@ -132,11 +130,11 @@ async function mutate(name: string, { mutate, tests, program }: MutatedPart): Pr
   const hasReason = (id: string) => UNNOTICED.some((it) => isSame(it, changes.get(id)));
   const inside = await judge(files, all, { tests });
   // What has a reason not to be noticed takes long: each test that reaches it is run.
-  const rest = all.filter((id) => !inside.killed.has(id) && !hasReason(id));
+  const rest = all.filter((id) => !inside.killed.has(id) && !hasReason(id) && !inside.atLoadAlone.has(id));
   const outside = program && (await judge(files, rest, { tests: program, program: await build(files) }));
   const reached = new Set([...inside.reached, ...(outside?.reached ?? [])]);
   const killed = new Set([...inside.killed, ...(outside?.killed ?? [])]);
-  const counted = all.filter((id) => reached.has(id) || !inside.atLoad.has(id));
+  const counted = all.filter((id) => !inside.atLoadAlone.has(id));
   const left = counted.filter((id) => !killed.has(id));
   const open = mutants.filter(({ id }) => left.includes(id) && !hasReason(id));
   for (const { id, location } of open) {
@@ -194,7 +192,7 @@ async function judge(files: Files, ids: readonly string[], given: Pick<Setting, 
       .filter(hasFailed)
       .map((suite) => suite.name),
   );
-  return { atLoad: new Set(Object.keys(atLoad)), reached, killed };
+  return { atLoadAlone: new Set(Object.keys(atLoad).filter((id) => !hit.has(id))), reached, killed };
 }
 
 /** One suite for each mutant, named after it. */
@@ -313,6 +311,10 @@ function keep(name: string, row: string): void {
   const made = [...head, "|---|---|---|---|---|---|---|---|", ...rows].join("\n");
   writeFileSync(path, `${before}${begin}${made}\n${end}${after}`);
 }
+
+const [only] = process.argv.slice(2);
+for (const [name, part] of Object.entries(PARTS)) if (name === (only ?? name)) await mutate(name, part);
+process.exit(); // a mutant may have left anything open
 
 declare module "vitest" {
   interface ProvidedContext {

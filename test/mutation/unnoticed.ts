@@ -10,17 +10,68 @@ export interface Change {
 const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   "What it would tell apart does not occur: the type, or a condition before it, excludes it.": {
     "decision/decision": [
-      "thresholds?.operator -> thresholds.operator", // the doubt applies only where there is one
-      "score !== null -> true", // of a doubtful match; beside a comparison that null does not pass
+      "thresholds?.operator -> thresholds.operator (2 of 4)", // the doubt applies only where there is one
+      "score !== null -> true (2 of 4)", // a doubtful match has one
+      "score !== null -> true (3 of 4)", // the band is shown beside a score alone
+      "score !== null -> true (4 of 4)", // null is above nothing
       "MATCH_BANDS.find(([from]) => score >= from)?.[1] -> MATCH_BANDS.find(([from]) => score >= from)[1]", // one is from 0
       "warnings[at]?.advice -> warnings[at].advice", // as many as before
-      '[] -> ["Stryker was here"]', // among the advice that is dropped
+      '[] -> ["Stryker was here"] (8 of 11)', // among the advice that is dropped
     ],
     "decision/search": ["vendorData !== undefined -> true"], // a match has null
+    file: [
+      'part.split(".")[0]?.trim -> part.split(".")[0].trim',
+      "false -> true (1 of 9)", // what is thrown is caught
+      "{ return undefined; } -> {} (1 of 2)",
+      "{ return undefined; } -> {} (2 of 2)",
+      "access.auditLog !== undefined -> true", // no name, no file
+      "/^(EACCES|EPERM)$/ -> /(EACCES|EPERM)$/", // no other code holds one of them
+      "/^(EACCES|EPERM)$/ -> /^(EACCES|EPERM)/",
+    ],
+    "images/image": [
+      "type !== undefined -> true", // no type is none of the table
+      "type === undefined -> false",
+      "/^image\\/(apng|avif|hei[cf](-sequence)?)$/ -> /image\\/(apng|avif|hei[cf](-sequence)?)$/", // no other type holds one
+      "/^image\\/(apng|avif|hei[cf](-sequence)?)$/ -> /^image\\/(apng|avif|hei[cf](-sequence)?)/",
+      "{ ...limits, convert: undefined } -> {}", // the one that is read
+      "FOREIGN_TYPES[type]?.name -> FOREIGN_TYPES[type].name", // each that is converted has a row
+    ],
+    "images/metadata": [
+      "at < 0 -> at <= 0", // it starts beyond
+      "end - 4 -> end + 4", // no entry ends there
+      "value >= 1 -> value > 1", // 1 is upright
+    ],
+    "providers/http/client": [
+      "{ headers: {}, body: null } -> {}", // the same request
+      "!limit.signal.aborted -> false", // what else fails has become a refusal
+      "{ cause } -> {} (3 of 4)",
+      'holders.flatMap(({ secrets = [] }) => secrets).filter((secret) => secret !== "") -> holders.flatMap(({ secrets = [] }) => secrets)',
+      '[] -> ["Stryker was here"] (2 of 2)',
+      "next === undefined -> false", // the error takes undefined for none
+      "retryAfterSeconds !== undefined -> true", // not below 5 either
+      "response.statusCode >= 200 -> true", // others never end a call
+      "reply.status >= 200 -> true",
+      'typeof header !== "string" -> false', // a list is no number and no date
+      "status < 400 -> status <= 400", // each provider has a row of its own
+    ],
+    "providers/http/faults": [
+      "fault.next === undefined -> false",
+      "!(thrown instanceof Error) -> false",
+      "thrown.cause === undefined -> true", // undici's own have codes
+    ],
+    "providers/http/json": [
+      "[0] -> []",
+      "at < text.length -> at <= text.length (1 of 2)",
+      "at < text.length -> at <= text.length (2 of 2)",
+    ],
+    "storage/lock": ["{ id: undefined, since: start } -> {}"], // both are set before they are compared
+    "storage/folder": [
+      "{ bigint: true } -> {} (1 of 2)", // asked only whether it is a file
+      "true -> false (2 of 4)",
+    ],
   },
   "Something else says the same: both would have to go.": {
-    "decision/decision": ["score === null -> false"], // without a score there is a doubt anyway
-    "decision/search": ["blocked.length > 0 -> false"], // the warning declines, too
+    "decision/search": ["blocked.length > 0 -> false (1 of 2)"], // the warning declines, too
   },
   "Only how fast, or how often, it is done.": {
     file: [
@@ -36,6 +87,13 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "blocks * BLOCK_BYTES -> blocks / BLOCK_BYTES",
       "(folder) => isInside(real, folder) -> () => undefined", // resolved, they are asked again
     ],
+    "providers/http/client": [
+      "Math.random() * JITTER_MS * (repeats + 1) -> Math.random() * JITTER_MS / (repeats + 1)",
+      "Math.random() * JITTER_MS -> Math.random() / JITTER_MS",
+      "{ timeout: CONNECT_TIMEOUT_MS } -> {}", // undici's own is as long
+      "{ once: true } -> {}", // it is removed at the end
+      "true -> false (2 of 2)",
+    ],
     "storage/lock": [
       "pollMs * (0.5 + Math.random()) -> pollMs / (0.5 + Math.random())",
       "0.5 + Math.random() -> 0.5 - Math.random()",
@@ -43,10 +101,53 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
   },
   "The cause of an error, which only the log gets.": {
     file: ["{ cause } -> {}"],
-    "images/image": ["{ type } -> {}", "{ width, height } -> {}"],
+    "images/image": ["{ width, height } -> {} (1 of 2)"],
+    "providers/http/client": ["{ cause } -> {} (2 of 4)", "{ cause } -> {} (4 of 4)"],
+    "providers/http/faults": [
+      "{ const text = thrown instanceof Error ? `{thrown.name} {codeOf(thrown)}: {thrown.message}` : String(thrown); return exc -> {}",
+    ],
     "storage/credentials": ["{ throw damaged(`its {json.length} characters are not JSON`); } -> {}"],
   },
+  "It takes two processes within microseconds, in a folder that is one user's alone.": {
+    file: ["false -> true (3 of 9)"],
+    "storage/credentials": [
+      "handle === undefined -> false",
+      "{ [file]: found } -> {}", // looked at right before
+      "loaded?.stored -> loaded.stored",
+      "{ force: true } -> {}", // of what another removes
+      "true -> false (2 of 2)",
+    ],
+    "storage/lock": [
+      "id !== undefined -> true",
+      "left !== undefined -> true",
+      "{ force: true } -> {} (1 of 2)",
+      "true -> false (1 of 3)",
+      "{ force: true } -> {} (2 of 2)",
+      "true -> false (2 of 3)",
+    ],
+    "storage/folder": [
+      "stats !== undefined -> true",
+      "constants.O_NONBLOCK ?? 0 -> constants.O_NONBLOCK && 0", // a FIFO that came after the look
+      "{ await handle?.close(); throw thrown; } -> {}",
+      "handle?.close -> handle.close (1 of 2)",
+    ],
+  },
+  "Only Windows is different.": {
+    "storage/folder": [
+      'platform() === "win32" -> false',
+      "handle?.sync -> handle.sync",
+      "handle?.close -> handle.close (2 of 2)",
+    ],
+  },
+  "Only a power cut, or a disk that lets no file be made, shows it.": {
+    "storage/folder": [
+      '{ const handle = await open(folder, "r").catch(() => undefined); await handle?.sync().catch(() => {}); await handle?.clo -> {}',
+      "{ force: true } -> {}",
+      "true -> false (3 of 4)",
+    ],
+  },
   "One moment in which the other says the same.": {
+    "providers/http/client": ["performance.now() + waitMs >= deadline -> performance.now() + waitMs > deadline"],
     "storage/lock": [
       "now - seen.since > deadAfterMs -> now - seen.since >= deadAfterMs",
       "now - start > longestWaitMs -> now - start >= longestWaitMs",

@@ -125,6 +125,13 @@ describe.skipIf(CHROMIUM === undefined)("in a host", () => {
   - group: The provider's JSON`);
   });
 
+  test("a host that passes only the texts on shows the same", async () => {
+    const { content, structuredContent } = await check(ANSWERS.review);
+    expect(await tree(await showResult({ content }))).toBe(
+      await tree(await showResult({ content, structuredContent })),
+    );
+  });
+
   /** As the browser says it. */
   const rgb = (hex: string) => `rgb(${[1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join(", ")})`;
 
@@ -306,17 +313,17 @@ describe.skipIf(CHROMIUM === undefined)("in a host", () => {
 
   describe("nothing that decided nothing looks like a decision", () => {
     /** Parts of a result that replace those of one that approves. */
-    test.each<[string, { isError?: true; structuredContent?: object }]>([
-      ["an error", { isError: true }],
-      ["an unknown outcome", { structuredContent: { outcome: "Approved" } }],
-      ["half a result", { structuredContent: { warnings: undefined } }],
-      ["no result", { structuredContent: { outcome: undefined } }],
-    ])("%s", async (_what, { isError, structuredContent }) => {
+    test.each<[string, string, { isError?: true; structuredContent?: object }]>([
+      ["an error", "no decision", { isError: true }],
+      ["an unknown outcome", "not shown as a card", { structuredContent: { outcome: "Approved" } }],
+      ["half a result", "not shown as a card", { structuredContent: { warnings: undefined } }],
+      ["no result", "not shown as a card", { structuredContent: { outcome: undefined } }],
+    ])("%s", async (_what, heading, { isError, structuredContent }) => {
       const approved = await check(ANSWERS.approved);
       const content = [{ type: "text", text: "The text of it.\nNext: this." }];
       const given = { content, isError, structuredContent: { ...approved.structuredContent, ...structuredContent } };
       const said = await tree(await showResult(given));
-      expect(said).toContain('heading "no decision"');
+      expect(said).toContain(`heading "${heading}"`);
       expect(said).not.toContain("approved");
       expect(said).toMatch(/The text of it\..*Next: this\./s);
     });

@@ -1,10 +1,14 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import sharp, { type Sharp } from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { convert } from "../../src/images/convert.ts";
 import { cleanEnvironment, closing, ERAS, MAIN, temporaryFolder } from "../support/clients.ts";
+import { HTTP_ERAS, startHttp } from "../support/http.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 
 /** Four quarters, stored lying: grey, red, blue, green as displayed. Its EXIF block names an artist, SECRET-ARTIST. */
@@ -213,6 +217,95 @@ test.each([
   const { code, out, err } = await biometrics(["check-liveness", name, "--convert"]);
   expect({ code, out, err }).toEqual({ code: 1, out: "", err: expect.stringMatching(why) });
   expect(didit.received).toHaveLength(before);
+});
+
+describe("what takes long", () => {
+  beforeAll(async () => {
+    keep("slow.gif", await picture(6000, 6000).gif({ effort: 1 }).toBuffer());
+  });
+
+  /** A decoder that never comes to an end; it counts in the bytes that it is given. */
+  const ENDLESS = `import { workerData } from "node:worker_threads";
+    for (const beats = new Int32Array(workerData.bytes.buffer); ; ) Atomics.add(beats, 0, 1);`;
+  const program = new URL(`data:text/javascript,${encodeURIComponent(ENDLESS)}`);
+  function endless(options: { readonly signal?: AbortSignal; readonly maxMs?: number }) {
+    const beats = new Int32Array(new SharedArrayBuffer(4));
+    const bytes = new Uint8Array(beats.buffer) as Uint8Array<never>;
+    const limits = { maxBytes: 1, maxSide: undefined, maxPixels: undefined };
+    const isRunning = async () => {
+      const before = Atomics.load(beats, 0);
+      await pause(50);
+      return Atomics.load(beats, 0) !== before;
+    };
+    return { isRunning, conversion: convert({ bytes, mime: "image/gif", limits }, { program, ...options }) };
+  }
+
+  test("too long is refused, and its thread ends", async () => {
+    const { isRunning, conversion } = endless({ maxMs: 1000 });
+    await expect(conversion).rejects.toMatchObject({
+      code: "image_rejected",
+      message: "The image takes too long to convert.",
+    });
+    await expect.poll(isRunning, { timeout: 5000 }).toBe(false);
+  });
+
+  test("and is cancelled ends its thread", async () => {
+    const stop = new AbortController();
+    const { isRunning, conversion } = endless({ signal: stop.signal });
+    await expect.poll(isRunning, { timeout: 5000 }).toBe(true);
+    stop.abort();
+    await expect(conversion).rejects.toMatchObject({ code: "cancelled" });
+    await expect.poll(isRunning, { timeout: 5000 }).toBe(false);
+  });
+
+  test.each(ERAS)("and is cancelled by a client of $era sends nothing", async ({ connect }) => {
+    const server = closing(await connect({ env: envOf() }));
+    const before = didit.received.length;
+    const stop = new AbortController();
+    const ask = (name: string, signal?: AbortSignal) =>
+      server.call("check_liveness", { image_path: at(name), convert: true }, signal === undefined ? {} : { signal });
+    const call = ask("slow.gif", stop.signal);
+    await pause(300);
+    stop.abort();
+    await expect(call).rejects.toThrow();
+    expect((await ask("photo.gif")).structuredContent).toMatchObject({ outcome: "approved" });
+    expect(didit.received).toHaveLength(before + 1);
+  });
+
+  test("and is interrupted by Ctrl-C sends nothing", async () => {
+    const before = didit.received.length;
+    const options = { env: cleanEnvironment(photos, envOf()), cwd: photos };
+    const child = spawn(process.execPath, [MAIN, "check-liveness", "slow.gif", "--convert"], options);
+    await pause(600);
+    child.kill("SIGINT");
+    expect(await once(child, "exit")).toEqual([130, null]);
+    expect(didit.received).toHaveLength(before);
+  });
+
+  test.runIf(process.platform === "linux")(
+    "takes turns over HTTP: five at once need no more memory than two",
+    {
+      timeout: 120_000,
+    },
+    async () => {
+      const server = await startHttp({ env: envOf() });
+      const [era] = HTTP_ERAS;
+      const client = await era?.connect(server);
+      const calls = Array.from({ length: 5 }, () =>
+        client?.call("check_liveness", { image_path: at("slow.gif"), convert: true }, { timeout: 100_000 }),
+      );
+      const done = Promise.all(calls);
+      let isDone = false;
+      void done.finally(() => {
+        isDone = true;
+      });
+      while (!isDone) await pause(20);
+      for (const answer of await done) expect(answer?.structuredContent).toMatchObject({ outcome: "approved" });
+      const [, most = ""] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
+      expect(Number(most)).toBeGreaterThan(0);
+      expect(Number(most)).toBeLessThan(1_000_000); // 0.6 GB; all five at once take 1.3 GB
+    },
+  );
 });
 
 describe("--strip-metadata", () => {

@@ -2,6 +2,7 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import sharp from "sharp";
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import * as z from "zod";
 import { cleanEnvironment, MAIN, temporaryFolder } from "../support/clients.ts";
@@ -63,6 +64,17 @@ test("an image that cannot be enrolled is named, and the others are enrolled", a
   const { code, out } = await biometrics("enroll-face", folder);
   expect(code).toBe(1);
   expect(out).toMatch(/^Enrolled: 2\. There before: 0\. Not enrolled: 2\.\nbroken\.jpg: .*\nwall\.jpg: No face .*\n$/);
+});
+
+test("what needs a conversion is enrolled where that is asked for, and once", { timeout: 120_000 }, async () => {
+  writeFileSync(join(folder, "Cora.avif"), await sharp(photos.thirdWoman).avif({ effort: 0 }).toBuffer());
+  const refused = await biometrics("enroll-face", folder);
+  expect(refused).toMatchObject({ code: 1, out: expect.stringMatching(/Not enrolled: 1\.\nCora\.avif: .*--convert/) });
+  for (const expected of ["Enrolled: 1. There before: 2.", "Enrolled: 0. There before: 3."]) {
+    const { code, out } = await biometrics("enroll-face", folder, "--convert");
+    expect({ code, out }).toEqual({ code: 0, out: `${expected} Not enrolled: 0.\n` });
+  }
+  expect((await listed()).map(({ label }) => label)).toEqual(["Ann Example", "Berta", "Cora"]);
 });
 
 test("a table says who is who", async () => {

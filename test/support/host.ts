@@ -1,9 +1,8 @@
-import { spawnSync } from "node:child_process";
 import { McpUiResourceMetaSchema } from "@modelcontextprotocol/ext-apps/app-bridge";
 import { build } from "esbuild";
-import { type Browser, chromium, type Frame, type Page } from "playwright-core";
+import type { Browser, Frame, Page } from "playwright-core";
 import * as z from "zod";
-import { CHROMIUM } from "./chromium.ts";
+import { openBrowser } from "./chromium.ts";
 
 const HOST = "http://host.test/";
 const VIEW = "http://view.test/";
@@ -50,11 +49,7 @@ export interface Shown {
 
 /** A host of MCP Apps in a real browser without a network: the official bridge, and a frame as the specification asks. */
 export async function openHost(): Promise<{ show(view: View, look?: Look): Promise<Shown>; close(): Promise<void> }> {
-  const { stdout: path } = spawnSync("which", [CHROMIUM ?? ""], { encoding: "utf8" });
-  const [browser, script] = await Promise.all([
-    chromium.launch({ executablePath: path.trim(), args: ["--no-sandbox"] }),
-    bundledHost(),
-  ]);
+  const [browser, script] = await Promise.all([openBrowser(), bundledHost()]);
   return { show: (view, look) => show(browser, script, view, look), close: () => browser.close() };
 }
 

@@ -6,11 +6,13 @@ import type { App } from "../../app.ts";
 import type { Language } from "../../config.ts";
 import { count } from "../../decision/decision.ts";
 import { CheckError } from "../../errors.ts";
-import type { Image } from "../../images/image.ts";
+import { bytesToRead } from "../../file.ts";
+import type { Image, ImageLimits } from "../../images/image.ts";
 import type { Say } from "../../language/say.ts";
 import { attempts, each, pace } from "../../many.ts";
-import type { Billed } from "../../providers/provider.ts";
+import type { Billed, Provider } from "../../providers/provider.ts";
 import { writeWhole } from "../../storage/folder.ts";
+import { acquireLock } from "../../storage/lock.ts";
 import type { Tool } from "../../toolkit/define.ts";
 import { plain } from "../../untrusted.ts";
 import { approve } from "../estimate.ts";
@@ -56,8 +58,25 @@ const FILES_AT_ONCE = 8;
 const KEPT_BYTES = 256 * 2 ** 20;
 const THUMBNAIL_SIDE = 200;
 
+/** A run that was killed leaves its lock, which the next one takes over after the shorter of these. */
+const LOCKED = { deadAfterMs: 4000, longestWaitMs: 6000, refreshMs: 500 };
+
 /** Makes all calls that are not done yet, and writes what they came to. @returns how each of the items ended */
 export async function runBatch(batch: Batch, place: Place): Promise<readonly Verdict[]> {
+  const { out } = batch.flags;
+  if (out === undefined) return runAlone(batch, place);
+  const lock = await acquireLock(`${resolve(out)}.lock`, "the results", LOCKED).catch((thrown: unknown) => {
+    throw thrown instanceof CheckError && thrown.code === "unavailable" ? inUse(thrown) : unwritable(thrown);
+  });
+  try {
+    return await runAlone(batch, place);
+  } finally {
+    await lock.release();
+  }
+}
+
+/** No other process works at the same results: it would make, and pay for, the same calls. */
+async function runAlone(batch: Batch, place: Place): Promise<readonly Verdict[]> {
   const { tool, items, app, flags } = batch;
   const { print, errors, language, say, signal } = place;
   const out = flags.out === undefined ? undefined : resolve(flags.out);
@@ -133,7 +152,7 @@ export async function runBatch(batch: Batch, place: Place): Promise<readonly Ver
   async function pageSetting() {
     const { thumbnail } = await import("../../providers/on-device/pipeline/decode.ts");
     const photo = async (path: string) => {
-      const image = await app.loadImage(path, provider.images).catch(() => undefined);
+      const image = await app.loadImage(path, limitsOf(batch, provider)).catch(() => undefined);
       return image === undefined ? null : thumbnail(image.bytes, THUMBNAIL_SIDE).catch(() => null);
     };
     const isWanted = flags.photos && !signal.aborted;
@@ -197,10 +216,12 @@ interface Work extends Known {
 }
 
 /** An interruption only keeps further calls from beginning: those under way are paid for. */
-async function callAll({ tool, args, app }: Batch, todo: readonly Item[], work: Work): Promise<void> {
+async function callAll(batch: Batch, todo: readonly Item[], work: Work): Promise<void> {
+  const { tool, args, app } = batch;
   const { journal, settings, results, place, onDone } = work;
-  const load = keeper(app, todo);
-  const { callsPerMinute, prices } = await app.provider();
+  const provider = await app.provider();
+  const { callsPerMinute, prices } = provider;
+  const load = keeper(app, todo, limitsOf(batch, provider));
   const attempt = attempts(place.signal);
   const turn = callsPerMinute === undefined ? async () => {} : pace(callsPerMinute, place.signal);
   const { signal } = new AbortController();
@@ -247,7 +268,7 @@ type Loader = (path: string) => Promise<{ readonly image: Image; readonly hash: 
 const shownFailure = ({ code, message, next }: CheckError) => ({ code, message, next });
 
 /** Reads images; one that further items name stays in memory, where there is room. */
-function keeper(app: App, items: readonly Item[]): Loader {
+function keeper(app: App, items: readonly Item[], limits: ImageLimits): Loader {
   const uses = new Map<string, number>();
   for (const path of items.flatMap((item) => Object.values(item))) uses.set(path, (uses.get(path) ?? 0) + 1);
   const kept = new Map<string, { readonly loading: ReturnType<Loader>; bytes: number }>();
@@ -260,7 +281,7 @@ function keeper(app: App, items: readonly Item[]): Loader {
       if (left <= 0 && kept.delete(path)) total -= there.bytes;
       return there.loading;
     }
-    const loading = load(app, path);
+    const loading = load(app, path, limits);
     if (left > 0 && total < KEPT_BYTES) {
       const entry = { loading, bytes: 0 };
       kept.set(path, entry);
@@ -277,11 +298,17 @@ function keeper(app: App, items: readonly Item[]): Loader {
   };
 }
 
-async function load(app: App, path: string): ReturnType<Loader> {
-  const { images } = await app.provider();
-  const image = await app.loadImage(path, images);
-  return { image, hash: createHash("sha256").update(image.bytes).digest("hex") };
+async function load(app: App, path: string, limits: ImageLimits): ReturnType<Loader> {
+  const image = await app.loadImage(path, limits);
+  return { image, hash: image.prepared?.sha256 ?? hashOf(image.bytes) };
 }
+
+const limitsOf = ({ args }: Batch, { images }: Pick<Provider, "images">): ImageLimits => ({
+  ...images,
+  convert: args["convert"] === true,
+});
+
+const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 /** Names what a result depends on besides its images. A gallery may change: that is not seen. */
 async function settingsOf({ tool, args, app }: Batch): Promise<string> {
@@ -291,26 +318,33 @@ async function settingsOf({ tool, args, app }: Batch): Promise<string> {
 }
 
 /** What is done, of images that have not changed since. */
-async function findKnown({ items, app }: Batch, known: Known & Looking): Promise<void> {
+async function findKnown(batch: Batch, known: Known & Looking): Promise<void> {
+  const { items, app } = batch;
   const { journal, settings, results, signal, onLookedAt } = known;
   const found = items.flatMap((item) => {
     const done = journal.find(item, settings);
     return done?.result === undefined ? [] : [{ item, done }];
   });
-  const read = keeper(
-    app,
-    found.map(({ item }) => item),
-  );
+  const limits = limitsOf(batch, await app.provider());
+  const hashes = new Map<string, Promise<string | undefined>>();
+  /** Of the file, so that nothing is converted for it; a file with a hidden name is read as an image alone. */
+  const hashAt = (path: string) => {
+    const known = hashes.get(path);
+    if (known !== undefined) return known;
+    const hash = app
+      .loadFile(path, { maxBytes: bytesToRead(limits), noun: "an image" })
+      .then(hashOf, async () => (await load(app, path, limits)).hash)
+      .catch(() => undefined);
+    hashes.set(path, hash);
+    return hash;
+  };
   let lookedAt = 0;
   await each(found, FILES_AT_ONCE, async ({ item, done }) => {
     signal.throwIfAborted();
-    const hashes = await Promise.all(
-      Object.entries(item).map(async ([name, path]) => {
-        const { hash } = await read(path).catch(() => ({ hash: undefined }));
-        return hash !== undefined && hash === done.sha256[name];
-      }),
+    const now = await Promise.all(
+      Object.entries(item).map(async ([name, path]) => [name, await hashAt(path)] as const),
     );
-    if (hashes.every(Boolean)) results.set(item, done);
+    if (now.every(([name, hash]) => hash !== undefined && hash === done.sha256[name])) results.set(item, done);
     lookedAt += 1;
     onLookedAt(lookedAt, found.length);
   });
@@ -320,6 +354,12 @@ interface Looking {
   readonly signal: AbortSignal;
   readonly onLookedAt: (done: number, total: number) => void;
 }
+
+const inUse = (cause: CheckError) =>
+  new CheckError("unavailable", "Another run of this program is writing these results.", {
+    cause,
+    next: "Wait until it has ended, or name another file with --out.",
+  });
 
 /** A file is ours where its journal lies beside it. */
 async function refuseForeign(out: string, journal: string): Promise<void> {

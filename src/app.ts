@@ -1,6 +1,6 @@
 import { access, constants } from "node:fs/promises";
 import packageJson from "../package.json" with { type: "json" };
-import type { Config } from "./config.ts";
+import type { Config, Language } from "./config.ts";
 import { type Folders, readLocalFile } from "./file.ts";
 import { openProviders } from "./providers/index.ts";
 import { endOf, hideAll } from "./secret.ts";
@@ -15,6 +15,8 @@ export const VERSION = packageJson.version;
 const CONVERSIONS_AT_ONCE = 2;
 
 export interface App extends Deps {
+  /** Of clients; a terminal can have its own. */
+  readonly language: Language;
   close(): Promise<void>;
 }
 
@@ -31,6 +33,7 @@ export function openApp(config: Config, folders: Folders = config.imageFolders):
       const { name, reason, apiKey } = await providers.choose();
       return { name, reason, apiKey: apiKey === undefined ? null : endOf(apiKey) };
     },
+    language: config.language ?? "en",
     thresholds: config.thresholds,
     settings: { file: settingsFileOf(config.dataFolder), saved: config.saved },
     async loadImage(path, limits) {
@@ -72,10 +75,11 @@ function withTexts(entry: object, change: (text: string) => string) {
 }
 
 /** The app for an invalid configuration: every tool answers with what to correct. */
-export function brokenApp(fault: unknown): App {
+export function brokenApp(fault: unknown, language: Language = "en"): App {
   const fail = () => Promise.reject(fault);
   return {
     version: VERSION,
+    language,
     provider: fail,
     choice: fail,
     thresholds: { liveness: undefined, match: undefined },

@@ -8,6 +8,9 @@ import { CheckError } from "./errors.ts";
 /** Who makes the checks on photos; `auto` chooses one of the others. */
 export const PROVIDER_CHOICES = ["auto", "didit", "on-device"] as const;
 
+export const LANGUAGES = ["en", "zh-CN"] as const;
+export type Language = (typeof LANGUAGES)[number];
+
 /** It becomes part of a file's name and of a table's. */
 export const GALLERY_NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
 export const GALLERY_NAME_RULE = "1 to 40 small letters, digits or hyphens, not starting with a hyphen";
@@ -34,6 +37,7 @@ export const SETTINGS = {
   BIOMETRICS_GALLERY: "the gallery of calls that name none (default)",
   BIOMETRICS_GALLERY_URL: "postgres://... for galleries in Postgres with pgvector (SQLite files in the data folder)",
   BIOMETRICS_TIMEOUT_MS: "time limit for a call to a provider, in milliseconds (60000)",
+  BIOMETRICS_LANG: "language of summaries, advice and help: en or zh-CN (en; in a terminal, the locale's)",
   BIOMETRICS_HTTP_TOKEN: "bearer token for clients of serve --http, 32 characters or more (a new one at each start)",
   HTTPS_PROXY: "proxy for calls to providers",
   NO_PROXY: "hosts to call without the proxy",
@@ -85,6 +89,8 @@ export interface Config {
   readonly gallery: string;
   readonly galleryUrl: string | undefined;
   readonly timeoutMs: number;
+  /** undefined: English, or on a terminal that of its locale. */
+  readonly language: Language | undefined;
   readonly httpToken: string | undefined;
   readonly proxy: Proxy | undefined;
 }
@@ -138,10 +144,29 @@ export function readConfig(environment: Environment, saved: Environment = {}): C
     gallery: settings.BIOMETRICS_GALLERY,
     galleryUrl: settings.BIOMETRICS_GALLERY_URL,
     timeoutMs: settings.BIOMETRICS_TIMEOUT_MS,
+    language: settings.BIOMETRICS_LANG,
     httpToken: settings.BIOMETRICS_HTTP_TOKEN,
     proxy:
       settings.HTTPS_PROXY === undefined ? undefined : { url: settings.HTTPS_PROXY, noProxy: settings.NO_PROXY ?? "" },
   });
+}
+
+/** What the environment says, even where the rest of it is wrong. */
+export function languageOf(environment: Environment): Language | undefined {
+  const named = settingOf(environment, "BIOMETRICS_LANG");
+  return LANGUAGES.find((language) => language === named);
+}
+
+/** Simplified: there is no table for Traditional Chinese. Another encoding than UTF-8 would show nothing legible. */
+const CHINESE = /^zh(?![_-](?:hant|tw|hk|mo)\b)[^.]*(?:\.utf-?8)?(?:@.*)?$/i;
+
+/** The same for a terminal, which otherwise has the language of its locale. */
+export function terminalLanguage(environment: Environment): Language {
+  const { LC_ALL, LC_MESSAGES, LANG } = environment;
+  const named = LC_ALL || LC_MESSAGES || LANG;
+  // Windows sets none of them.
+  const locale = named || (process.platform === "win32" ? Intl.DateTimeFormat().resolvedOptions().locale : "");
+  return languageOf(environment) ?? (CHINESE.test(locale) ? "zh-CN" : "en");
 }
 
 /** A desktop host passes "" or the unexpanded `${user_config.…}` for what its user left empty. */
@@ -232,6 +257,7 @@ const settingsSchema = z.object({
     .min(1000, { error: "must be at least 1000" })
     .max(600_000, { error: "must be at most 600000" })
     .default(60_000),
+  BIOMETRICS_LANG: z.enum(LANGUAGES, { error: `must be one of ${LANGUAGES.join(", ")}` }).optional(),
   BIOMETRICS_HTTP_TOKEN: z
     .string()
     .regex(/^[A-Za-z0-9._~+/-]{32,512}=*$/, {

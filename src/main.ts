@@ -1,6 +1,6 @@
 import { Console } from "node:console";
 import { setTimeout as pause } from "node:timers/promises";
-import { readConfig, SECRET_SETTINGS } from "./config.ts";
+import { languageOf, readConfig, SECRET_SETTINGS, terminalLanguage } from "./config.ts";
 import { CheckError } from "./errors.ts";
 import { createLog } from "./log.ts";
 import { readSettings } from "./storage/settings.ts";
@@ -38,6 +38,8 @@ process.stdout.on("error", (error) => {
 process.stderr.on("error", () => {});
 
 const terminal = {
+  language: terminalLanguage(process.env),
+  clientLanguage: languageOf(process.env) ?? "en",
   log: createLog((text) => process.stderr.write(text), secrets),
   print: (text: string) =>
     process.stdout.write(`${text}\n`, (error) => {

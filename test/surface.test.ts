@@ -12,6 +12,7 @@ const sources = readdirSync(SRC, { recursive: true, encoding: "utf8" }).filter((
  */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ".": [],
+  language: ["."],
   images: ["."],
   storage: ["."],
   providers: [".", "images"],
@@ -20,15 +21,16 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   "providers/linkface": [".", "images", "providers", "providers/http"],
   "providers/on-device": [".", "images", "storage", "providers"],
   "providers/index.ts": [".", "storage", "providers", "providers/didit", "providers/linkface", "providers/on-device"],
-  decision: [".", "images", "providers"],
+  decision: [".", "language", "images", "providers"],
   card: [".", "decision"],
-  evaluation: [".", "images", "storage", "providers", "providers/on-device"],
+  evaluation: [".", "language", "images", "storage", "providers", "providers/on-device"],
   toolkit: [".", "images", "providers", "decision"],
   tools: [".", "images", "providers", "decision", "toolkit"],
   "app.ts": [".", "images", "storage", "providers/index.ts", "toolkit"],
-  mcp: [".", "decision", "toolkit", "tools", "app.ts"],
+  mcp: [".", "language", "decision", "toolkit", "tools", "app.ts"],
   "command-line": [
     ".",
+    "language",
     "images",
     "storage",
     "providers",

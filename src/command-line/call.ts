@@ -4,6 +4,7 @@ import type { App } from "../app.ts";
 import { render } from "../decision/render.ts";
 import { CheckError } from "../errors.ts";
 import { loadSharp } from "../images/sharp.ts";
+import { translated } from "../language/say.ts";
 import type { Tool } from "../toolkit/define.ts";
 import type { Outcome } from "../warnings.ts";
 import { batchIn, batchOf, type Wanted, worstOf } from "./batch/command.ts";
@@ -32,6 +33,7 @@ export async function callTool(
       if (preview !== undefined) throw new CheckError("invalid_input", "--preview shows one check, not a batch.");
       return callMany(tool, batch, given, app, command, terminal);
     }
+    const { say } = terminal;
     const loadImage = fromInputToo(app, terminal);
     const watch = stopwatch();
     let picture: Uint8Array | undefined;
@@ -47,15 +49,15 @@ export async function callTool(
     };
     for (const name of tool.secrets) {
       const prompt = `${name} (empty: a strong one is generated)`;
-      const secret = await terminal.readSecret(prompt, "BIOMETRICS_PASSWORD");
+      const secret = await terminal.readSecret(say(prompt), "BIOMETRICS_PASSWORD");
       if (secret !== undefined) given.push([name, secret]);
     }
     if (preview !== undefined) given.push(["preview", true]);
-    const result = await tool.call(Object.fromEntries(given), context);
+    const result = translated(await tool.call(Object.fromEntries(given), context), say);
     if (preview !== undefined) await writePicture(preview, picture, terminal);
     if (isJson(command)) terminal.print(JSON.stringify(result));
-    else if (isScreen(terminal.output)) terminal.print(onScreen(result, watch.end(), terminal.output));
-    else terminal.print(forPerson(render(result)));
+    else if (isScreen(terminal.output)) terminal.print(onScreen(result, watch.end(), terminal));
+    else terminal.print(forPerson(render(result, say)));
     return EXIT[outcomeOf(result) ?? "approved"];
   };
   return withApp(command, terminal, work, (config) => {

@@ -2,6 +2,7 @@ import { Argument, Command, CommanderError, InvalidArgumentError } from "command
 import { type App, VERSION } from "../app.ts";
 import type { Config } from "../config.ts";
 import { CheckError } from "../errors.ts";
+import { sayIn } from "../language/say.ts";
 import { serve } from "../mcp/stdio.ts";
 import { TOOLS } from "../tools/index.ts";
 import { batchOf, declareBatch } from "./batch/command.ts";
@@ -10,9 +11,19 @@ import { completionOf, SHELLS, type Shell } from "./completion.ts";
 import { checkAuditLog, type Diagnosis, diagnose } from "./doctor.ts";
 import { declareMany, isForMany } from "./enroll-many.ts";
 import { declareEvaluate, type EvaluateFlags, folderOf, purge, runEvaluation } from "./evaluate.ts";
-import { declare, inputsOf, isReadingAnywhere, kebab, settingsOf, toNumber, withSettings } from "./flags.ts";
+import {
+  declare,
+  inputsOf,
+  isReadingAnywhere,
+  kebab,
+  languageIn,
+  settingsOf,
+  toNumber,
+  withSettings,
+} from "./flags.ts";
 import { commandOf, forPerson } from "./for-person.ts";
 import { GALLERY_COMMANDS } from "./gallery.ts";
+import { translateHelp } from "./help.ts";
 import { EXIT, printFailure, report, type Terminal, withApp } from "./terminal.ts";
 
 const EXIT_HELP =
@@ -45,7 +56,9 @@ const MODEL_COMMANDS: readonly (readonly [usage: string, description: string, wo
 ];
 
 /** Runs one command line and returns its exit code. */
-export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function run(args: readonly string[], place: Omit<Terminal, "say">): Promise<number> {
+  const language = languageIn(args) ?? place.language;
+  const terminal = { ...place, language, say: await sayIn(language) };
   let exitCode: number = EXIT.approved;
   const program = new Command("biometrics-mcp")
     .description("Liveness, face match and face search on local images. Without a command: an MCP server.")
@@ -53,6 +66,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .exitOverride()
     .showHelpAfterError("(--help lists the commands and flags)")
     .addHelpText("afterAll", `\n${EXIT_HELP}`);
+  if (language !== "en") translateHelp(program, terminal);
 
   for (const tool of TOOLS) {
     if (tool.name === "get_setup") continue; // doctor shows the same and more
@@ -146,7 +160,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .command("completion")
     .description("Print the completion script for a shell: source <(biometrics-mcp completion bash)")
     .addArgument(new Argument("<shell>").choices(SHELLS))
-    .action((shell: Shell) => terminal.print(completionOf(program, shell)));
+    .action((shell: Shell) => terminal.print(completionOf(program, shell, terminal.say)));
 
   try {
     await program.parseAsync([...args], { from: "user" });

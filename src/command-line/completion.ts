@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { Say } from "../language/say.ts";
 
 /*
  * Our own code: what exists for commander (@bomb.sh/tab 0.0.22) never lets the shell complete file names, which most of
@@ -26,12 +27,12 @@ interface Completable {
 }
 
 /** The completion script for the commands and flags of `program`. */
-export function completionOf(program: Command, shell: Shell): string {
-  const commands = program.commands.map(completable);
+export function completionOf(program: Command, shell: Shell, say: Say): string {
+  const commands = program.commands.map((command) => completable(command, say));
   return { bash: bashOf, zsh: zshOf, fish: fishOf }[shell](commands);
 }
 
-function completable(command: Command): Completable {
+function completable(command: Command, say: Say): Completable {
   const flags = command
     .createHelp()
     .visibleOptions(command)
@@ -42,11 +43,11 @@ function completable(command: Command): Completable {
           flag: flag ?? "",
           takesValue: option.required || option.optional,
           choices: option.argChoices ?? [],
-          description: option.description,
+          description: say(option.description),
         })),
     );
   const choices = command.registeredArguments[0]?.argChoices ?? command.commands.map((it) => it.name());
-  return { name: command.name(), summary: command.summary() || command.description(), flags, choices };
+  return { name: command.name(), summary: say(command.summary() || command.description()), flags, choices };
 }
 
 const list = (words: readonly string[]) => `'${words.join(" ")}'`;

@@ -7,6 +7,7 @@ import * as z from "zod";
 import type { App } from "../app.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
 import type { Image } from "../images/image.ts";
+import type { Say } from "../language/say.ts";
 import { each } from "../many.ts";
 import { need } from "../toolkit/capability.ts";
 import type { Tool } from "../toolkit/define.ts";
@@ -32,6 +33,7 @@ export interface Common {
 
 interface Place {
   readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly say: Say;
   readonly signal: AbortSignal;
 }
 
@@ -83,7 +85,7 @@ export function manyIn(path: string | undefined, csv: string | undefined): Many 
  * Enrols each face that is not in the gallery yet: its id is made from the image and what is said about it, so that the
  * command can be repeated. An image that cannot be enrolled is reported, and the others go on.
  */
-export async function enrollMany(app: App, { folder, csv }: Many, common: Common, { errors, signal }: Place) {
+export async function enrollMany(app: App, { folder, csv }: Many, common: Common, { errors, say, signal }: Place) {
   const provider = await need(app, "hasFace");
   const enroll = await need(app, "enrollFace");
   const rows = csv === undefined ? await rowsOfFolder(folder) : await rowsOfCsv(csv);
@@ -91,7 +93,7 @@ export async function enrollMany(app: App, { folder, csv }: Many, common: Common
   const options = { signal, onStage: () => {}, gallery: common.gallery };
   const limits = { ...enroll.images, convert: common.convert ?? false, signal };
   let [enrolled, present, done] = [0, 0, 0];
-  const progress = await openProgress(errors);
+  const progress = await openProgress(errors, say);
   const step = async (row: Row) => {
     const image = await app.loadImage(resolve(folder, row.image_path), limits);
     const { vendor_data: vendorData = common.vendor_data ?? null, blocklisted = common.blocklisted ?? false } = row;

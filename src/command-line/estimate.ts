@@ -1,5 +1,6 @@
 import { count } from "../decision/decision.ts";
 import { CheckError } from "../errors.ts";
+import type { Say } from "../language/say.ts";
 import type { Billed, Provider } from "../providers/provider.ts";
 
 /** What is sent, and may cost, before anything is. */
@@ -16,7 +17,7 @@ export function approve(
   { what, calls, smaller }: Estimate,
   { name, prices }: Pick<Provider, "name" | "prices">,
   isApproved: boolean,
-  errors: NodeJS.WritableStream,
+  { errors, say }: { readonly errors: NodeJS.WritableStream; readonly say: Say },
 ): void {
   const made = Object.entries(calls) as [Billed, number][];
   const total = made.reduce((sum, [, calls]) => sum + calls, 0);
@@ -25,7 +26,7 @@ export function approve(
   const estimate =
     `${what} would be sent to ${name}: ` +
     `${count(total, "billed call")}, about US$ ${low === high ? low : `${low} to ${high}`} at published prices.`;
-  if (isApproved) errors.write(`${estimate.replace("would be", "are")}\n`);
+  if (isApproved) errors.write(`${say(estimate.replace("would be", "are"))}\n`);
   else {
     throw new CheckError("invalid_input", estimate, {
       next: `Run the command again with --yes to make these calls, ${smaller}.`,

@@ -5,6 +5,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { App } from "../app.ts";
 import type { Config } from "../config.ts";
 import { CheckError, errnoOf } from "../errors.ts";
+import type { Say } from "../language/say.ts";
 import { DEFAULT_THRESHOLDS, type Provider, SIMILARITY } from "../providers/provider.ts";
 import { saveSettings, settingsFileOf } from "../storage/settings.ts";
 import { approve } from "./estimate.ts";
@@ -23,6 +24,7 @@ export interface EvaluateFlags {
 interface Place {
   readonly print: (text: string) => void;
   readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly say: Say;
   readonly signal: AbortSignal;
 }
 
@@ -56,10 +58,10 @@ function toCount(text: string): number {
   return Number(text);
 }
 
-export async function purge({ dataFolder }: Config, { print }: Place): Promise<void> {
+export async function purge({ dataFolder }: Config, { print, say }: Place): Promise<void> {
   const { purgeCache } = await import("../evaluation/cache.ts");
   const wasThere = await purgeCache(dataFolder);
-  print(wasThere ? "What earlier evaluations measured is removed." : "There is nothing to remove.");
+  print(say(wasThere ? "What earlier evaluations measured is removed." : "There is nothing to remove."));
 }
 
 /** @throws CheckError `invalid_input` where it is none */
@@ -76,7 +78,7 @@ export function folderOf(path: string | undefined): string {
 
 export async function runEvaluation(
   { app, config, folder, flags }: { app: App; config: Config; folder: string; flags: EvaluateFlags },
-  { print, errors, signal }: Place,
+  { print, errors, say, signal }: Place,
 ): Promise<void> {
   const page = resolve(flags.html);
   await refuseForeign(page);
@@ -92,7 +94,7 @@ export async function runEvaluation(
     config.dataFolder,
     JSON.stringify([provider.name, app.version, provider.templates?.model]),
   );
-  const progress = await openProgress(errors);
+  const progress = await openProgress(errors, say);
   try {
     const evaluation = await evaluate({
       folder,
@@ -108,7 +110,7 @@ export async function runEvaluation(
         const { matchFaces, checkLiveness } = plan;
         const what = `${matchFaces} pairs and ${checkLiveness} single images`;
         const smaller = "or with a smaller --sample";
-        approve({ what, calls: plan, smaller }, provider, flags.yes === true, errors);
+        approve({ what, calls: plan, smaller }, provider, flags.yes === true, { errors, say });
       },
       onProgress: (stage, done, total) => progress.update(stage, done, total),
       signal,
@@ -133,8 +135,10 @@ export async function runEvaluation(
     if (flags.json) print(JSON.stringify({ ...toJson(evaluation), page, saved }));
     else
       print(
-        [describe(evaluation), ...closing(suggested, saved, flags, config, provider.name), `Page: ${page}`].join(
-          "\n\n",
+        say(
+          [describe(evaluation), ...closing(suggested, saved, flags, config, provider.name), `Page: ${page}`].join(
+            "\n\n",
+          ),
         ),
       );
   } catch (thrown) {

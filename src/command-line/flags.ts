@@ -1,7 +1,7 @@
 import { delimiter } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
-import { SECRET_SETTINGS, SETTINGS, type Setting } from "../config.ts";
+import { type Language, languageOf, SECRET_SETTINGS, SETTINGS, type Setting } from "../config.ts";
 import type { Tool } from "../toolkit/define.ts";
 import { forPerson } from "./for-person.ts";
 
@@ -117,6 +117,13 @@ export function givenOf(command: Command, inputs: readonly Input[]): [name: stri
 const FLAGS: readonly (readonly [Setting, string])[] = (Object.keys(SETTINGS) as Setting[])
   .filter((name) => !SECRET_SETTINGS.includes(name) && name !== "NO_PROXY")
   .map((name) => [name, kebab(name.toLowerCase().replace(/^biometrics_/, ""))]);
+
+/** What --lang says, which is needed before commander reads the flags: --help is in that language too. */
+export function languageIn(args: readonly string[]): Language | undefined {
+  const at = args.findLastIndex((arg) => /^--lang(=|$)/.test(arg));
+  const [, value = args[at + 1]] = args[at]?.split("=") ?? [];
+  return at === -1 ? undefined : languageOf({ BIOMETRICS_LANG: value });
+}
 
 /** Their flags take no value. */
 const SWITCHES: readonly Setting[] = ["BIOMETRICS_STRIP_METADATA"];

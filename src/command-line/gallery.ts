@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { Config } from "../config.ts";
 import { CheckError } from "../errors.ts";
+import type { Say } from "../language/say.ts";
 import { once } from "../once.ts";
 import type { Galleries } from "../providers/on-device/gallery/gallery.ts";
 import { countOf } from "../providers/on-device/gallery/inspect.ts";
@@ -10,6 +11,7 @@ import { openProgress } from "./progress.ts";
 
 interface Place {
   readonly errors: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly say: Say;
   readonly signal: AbortSignal;
   readonly readSecret: (prompt: string, variable: "BIOMETRICS_PASSPHRASE") => Promise<string | undefined>;
 }
@@ -119,7 +121,7 @@ function exportTo({ config, file, flags, terminal }: GalleryCall): Promise<Diagn
 
 function importFrom({ config, file, terminal }: GalleryCall): Promise<Diagnosis> {
   return transferring("import", terminal, async (onProgress) => {
-    const passphrase = () => terminal.readSecret("passphrase of the file", "BIOMETRICS_PASSPHRASE");
+    const passphrase = () => terminal.readSecret(terminal.say("passphrase of the file"), "BIOMETRICS_PASSPHRASE");
     const { importGallery } = await import("../providers/on-device/gallery/transfer.ts");
     return withGalleries(config, async (galleries, model) => {
       const open = () => galleries.open(config.gallery, { create: true });
@@ -155,8 +157,8 @@ function migrate({ config, terminal }: GalleryCall): Promise<Diagnosis> {
 }
 
 /** Typed twice: nobody can open a file whose passphrase was mistyped. */
-async function choosePassphrase({ readSecret }: Place): Promise<string> {
-  const passphrase = await readSecret("passphrase for the file", "BIOMETRICS_PASSPHRASE");
+async function choosePassphrase({ readSecret, say }: Place): Promise<string> {
+  const passphrase = await readSecret(say("passphrase for the file"), "BIOMETRICS_PASSPHRASE");
   if (passphrase === undefined) {
     throw new CheckError("invalid_input", "There is no passphrase to encrypt the file with.", {
       next: "Set BIOMETRICS_PASSPHRASE, or pass --plain for a file that everybody can read who gets hold of it.",
@@ -165,7 +167,7 @@ async function choosePassphrase({ readSecret }: Place): Promise<string> {
   if (passphrase.length < SHORTEST_PASSPHRASE) {
     throw new CheckError("invalid_input", `The passphrase is shorter than ${SHORTEST_PASSPHRASE} characters.`);
   }
-  const again = await readSecret("the same passphrase again", "BIOMETRICS_PASSPHRASE");
+  const again = await readSecret(say("the same passphrase again"), "BIOMETRICS_PASSPHRASE");
   if (again !== passphrase) throw new CheckError("invalid_input", "The two passphrases differ.");
   return passphrase;
 }
@@ -177,10 +179,10 @@ type OnProgress = (what: string, done: number, total: number) => void;
 
 async function transferring(
   what: string,
-  { errors, signal }: Place,
+  { errors, say, signal }: Place,
   work: (onProgress: OnProgress) => Promise<Diagnosis>,
 ): Promise<Diagnosis> {
-  const progress = await openProgress(errors);
+  const progress = await openProgress(errors, say);
   try {
     return await work((...at) => progress.update(...at));
   } catch (thrown) {

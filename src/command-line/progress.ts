@@ -1,4 +1,5 @@
 import type { WriteStream } from "node:tty";
+import type { Say } from "../language/say.ts";
 
 /** How far a long command is: told again and again. */
 export interface Progress {
@@ -13,7 +14,10 @@ const REDRAW_MS = 100;
 const LINE_MS = 30_000;
 
 /** A bar with rate and time left on a terminal; elsewhere a plain line now and then, and at the end of each part. */
-export async function openProgress(stream: Pick<WriteStream, "write"> & { isTTY?: boolean }): Promise<Progress> {
+export async function openProgress(
+  stream: Pick<WriteStream, "write"> & { isTTY?: boolean },
+  say: Say,
+): Promise<Progress> {
   const screen = stream.isTTY === true ? await screenOn(stream) : undefined;
   const every = screen === undefined ? LINE_MS : REDRAW_MS;
   let part = { what: "", since: 0, from: 0 };
@@ -28,7 +32,7 @@ export async function openProgress(stream: Pick<WriteStream, "write"> & { isTTY?
       if (done < total && now - drawn < every) return;
       drawn = now;
       const rate = (done - part.from) / Math.max((now - part.since) / 1000, 0.001);
-      const text = lineOf(what, done, total, rate);
+      const text = say(lineOf(what, done, total, rate));
       if (screen === undefined) stream.write(`${text}\n`);
       else screen.draw(`${barOf(total === 0 ? 1 : done / total)} ${text}`);
     },

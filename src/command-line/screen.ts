@@ -3,7 +3,9 @@ import wrap from "wrap-ansi";
 import { showBeside } from "../appearance.ts";
 import { CHECK_TITLE } from "../decision/decision.ts";
 import { partsOf } from "../decision/render.ts";
+import type { Say } from "../language/say.ts";
 import type { Outcome } from "../warnings.ts";
+import { fold } from "./fold.ts";
 import { forPerson } from "./for-person.ts";
 
 /** Standard output or standard error. */
@@ -32,14 +34,15 @@ export const isScreen = (stream: Screen) => stream.isTTY === true || styled("bol
 export function onScreen(
   result: Readonly<Record<string, unknown>>,
   timings: ReadonlyMap<string, number>,
-  stream: Screen,
+  { output: stream, say: inLanguage }: { readonly output: Screen; readonly say: Say },
 ): string {
-  const { heading, outcome, summary, score, threshold, steps, warnings, details, nextSteps } = partsOf(result);
+  const parts = partsOf(result, inLanguage);
+  const { heading, outcome, summary, score, threshold, steps, warnings, details, nextSteps } = parts;
   const columns = Math.min(stream.columns || 80, MAX_COLUMNS);
   const lines: string[] = [];
   const say = (text: string, indent = "", format?: Format) =>
     lines.push(
-      ...wrap(forPerson(text), Math.max(columns - indent.length, 10), { hard: true })
+      ...fold(forPerson(text), Math.max(columns - indent.length, 10))
         .split("\n")
         .map((line) => indent + styled(format, line, stream)),
     );
@@ -48,22 +51,22 @@ export function onScreen(
     const facts = [
       `${showBeside(score, [threshold])} of 100`,
       ...(threshold === null ? [] : [`threshold ${threshold}`]),
-      ...(name === "" ? [] : [name]),
     ];
+    const beside = [inLanguage(facts.join(", ")), ...(name === "" ? [] : [name])];
     const cells = Math.min(Math.max(columns - BESIDE_BAR, BAR_CELLS.least), BAR_CELLS.most);
     const drawn = styled(format, barOf(score, threshold, cells), stream);
-    lines.push(...wrap(`${drawn} ${facts.join(", ")}`, columns).split("\n"));
+    lines.push(...wrap(`${drawn} ${beside.join(", ")}`, columns).split("\n"));
   };
 
   if (heading !== undefined && outcome !== undefined) say(heading, "", COLOUR[outcome]);
   bar({ score, threshold }, outcome && COLOUR[outcome]);
   for (const step of steps) {
-    const name = `${CHECK_TITLE[step.check].toLowerCase()}: ${step.outcome ?? "failed"}`;
+    const name = `${inLanguage(CHECK_TITLE[step.check]).toLowerCase()}: ${step.outcome ?? inLanguage("failed")}`;
     bar(step, step.outcome === null ? undefined : COLOUR[step.outcome], name);
   }
   say(summary);
   for (const [title, facts] of details) list(title, facts);
-  if (warnings.length > 0) say("Warnings:", "", "bold");
+  if (warnings.length > 0) say(inLanguage("Warnings:"), "", "bold");
   for (const { tag, effect, meaning, advice } of warnings) {
     say(`${tag} (${effect})`, "  ", COLOUR[effect]);
     say(meaning, "    ");
@@ -74,12 +77,12 @@ export function onScreen(
     "Next",
     nextSteps.filter((step) => !advised.includes(step)),
   );
-  say(took(timings), "", "dim");
+  say(inLanguage(took(timings)), "", "dim");
   return lines.join("\n");
 
   function list(title: string, items: readonly string[]): void {
     if (items.length === 0) return;
-    say(`${title}:`, "", "bold");
+    say(inLanguage(`${title}:`), "", "bold");
     for (const item of items) say(item, "  ");
   }
 }

@@ -1,8 +1,9 @@
 import { type Command, CommanderError } from "commander";
 import { type App, openApp } from "../app.ts";
-import type { Config } from "../config.ts";
+import type { Config, Language } from "../config.ts";
 import { CheckError } from "../errors.ts";
 import type { Folders } from "../file.ts";
+import { type Say, translated } from "../language/say.ts";
 import type { Log } from "../log.ts";
 import type { Outcome } from "../warnings.ts";
 import type { Diagnosis } from "./doctor.ts";
@@ -21,6 +22,11 @@ export const EXIT = { approved: 0, error: 1, usage: 2, review: 3, declined: 4 } 
 export interface Terminal {
   readonly log: Log;
   readonly print: (text: string) => void;
+  /** Of the clients of `serve`. */
+  readonly clientLanguage: Language;
+  readonly language: Language;
+  /** For whoever reads it; a script gets the same. */
+  readonly say: Say;
   /** Standard output, to which `print` writes. */
   readonly output: Screen;
   /** Standard error, for progress. */
@@ -41,15 +47,16 @@ export const isJson = (command: Command) => command.opts<{ json?: boolean }>().j
 
 /** For scripts. */
 export function printFailure(
-  { print }: Terminal,
+  { print, say }: Terminal,
   { code, message, next, retryable, retryAfterSeconds }: CheckError,
 ): void {
-  print(JSON.stringify({ error: { code, message, next, retryable, retry_after_seconds: retryAfterSeconds } }));
+  const error = { code, message, next, retryable, retry_after_seconds: retryAfterSeconds };
+  print(JSON.stringify(translated({ error }, say)));
 }
 
 /** Prints what a command found. @returns its exit code */
-export function report(command: Command, { print }: Terminal, { findings, text, ok }: Diagnosis): number {
-  print(isJson(command) ? JSON.stringify(findings) : forPerson(text));
+export function report(command: Command, { print, say }: Terminal, { findings, text, ok }: Diagnosis): number {
+  print(isJson(command) ? JSON.stringify(translated(findings, say)) : forPerson(say(text)));
   return ok ? EXIT.approved : EXIT.error;
 }
 
@@ -69,7 +76,8 @@ export async function withApp(
   } catch (thrown) {
     if (thrown instanceof CommanderError) throw thrown;
     const error = CheckError.from(thrown);
-    terminal.log(forPerson(error.toText()).replace(/^Error/, (word) => styled("red", word, terminal.errors)));
+    const text = forPerson(terminal.say(error.toText()));
+    terminal.log(text.replace(/^[^ ]+/, (word) => styled("red", word, terminal.errors)));
     if (error.cause !== undefined) terminal.log("Detail", error.cause);
     if (isJson(command)) printFailure(terminal, error);
     return error.code === "invalid_input" || (error.code === "setup" && app === undefined) ? EXIT.usage : EXIT.error;

@@ -1,4 +1,6 @@
 import { COLOUR_VARIABLES } from "../appearance.ts";
+import type { Language } from "../config.ts";
+import type { Say } from "../language/say.ts";
 import { plain } from "../untrusted.ts";
 
 // What the pages that commands write have in common: one file that needs nothing else, with no script and no network, and
@@ -12,6 +14,9 @@ interface Document {
   readonly name: string;
   readonly facts: readonly string[];
   readonly hasPhotos: boolean;
+  /** Left out: English. */
+  readonly language?: Language;
+  readonly say?: Say;
   readonly style: string;
   readonly body: string;
 }
@@ -21,17 +26,18 @@ export const markerOf = (generator: string) => `<meta name="generator" content="
 
 const PHOTOS_NOTE = "This page holds photographs of persons. Share and keep it as you would the photographs.";
 
-export function documentOf({ generator, title, name, facts, hasPhotos, style, body }: Document): string {
+export function documentOf(page: Document): string {
+  const { generator, title, name, facts, hasPhotos, language = "en", say = (text) => text, style, body } = page;
   const all = [name, ...facts, new Date().toISOString().slice(0, 10)];
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8">${markerOf(generator)}
+<html lang="${language}"><head><meta charset="utf-8">${markerOf(generator)}
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>${title}: ${escaped(name)}</title><style>${COLOUR_VARIABLES}${STYLE}${style}</style></head>
 <body><main>
 <header><h1>${title}</h1><p class="facts">${all.map((fact) => `<span>${escaped(fact)}</span>`).join("")}</p></header>
-${hasPhotos ? `<p class="note">${PHOTOS_NOTE}</p>` : ""}
+${hasPhotos ? `<p class="note">${say(PHOTOS_NOTE)}</p>` : ""}
 ${body}
 </main></body></html>
 `;

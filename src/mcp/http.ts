@@ -13,11 +13,10 @@ import {
 } from "@modelcontextprotocol/server";
 import { CheckError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { Deps } from "../toolkit/context.ts";
 import { servedClient } from "../turns.ts";
 import { type Delivery, openAdmission } from "./admission.ts";
 import { guardOf, inAddress, isLoopback, namesOf, PATH } from "./guard.ts";
-import { serverFactory, type TransportOptions } from "./server.ts";
+import { type Served, serverFactory, type TransportOptions } from "./server.ts";
 import { openSessions, refusal, type Sessions } from "./sessions.ts";
 
 /** For whoever watches over the process: no token, and nothing learned but that it serves. */
@@ -59,7 +58,7 @@ export interface HttpOptions {
  *   the port is not available.
  */
 export async function serveOverHttp(
-  deps: Deps,
+  deps: Served,
   options: HttpOptions,
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<void> {

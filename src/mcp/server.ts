@@ -7,8 +7,10 @@ import {
   type ServerContext,
   type StandardSchemaWithJSON,
 } from "@modelcontextprotocol/server";
+import type { Language } from "../config.ts";
 import { CheckError, type FailureCode } from "../errors.ts";
 import { bytesToRead } from "../file.ts";
+import { type Say, sayIn, translated } from "../language/say.ts";
 import type { Log } from "../log.ts";
 import { type Once, once } from "../once.ts";
 import type { Deps } from "../toolkit/context.ts";
@@ -35,14 +37,17 @@ export interface TransportOptions {
   readonly deliveryOf: (request: Request | undefined) => Delivery | undefined;
 }
 
+/** The running program as clients are served from it. */
+export type Served = Deps & { readonly language?: Language };
+
 /** Creates a server per connection; shared parts are created once. */
-export function serverFactory(deps: Deps, log: Log, transport: TransportOptions): () => Promise<McpServer> {
+export function serverFactory(deps: Served, log: Log, transport: TransportOptions): () => Promise<McpServer> {
   const links = linkOffers();
   const skills = openSkills({
     cacheHint: KEPT,
     onWarning: ({ path, message }) => log(`skill ${path}`, message),
   });
-  const code = once(loadCode);
+  const code = once(() => loadCode(deps.language ?? "en"));
   return async () => {
     const server = await createServer({ deps, log, links, transport, code });
     skills.attach(server);
@@ -94,7 +99,7 @@ async function createServer(shared: Shared): Promise<McpServer> {
 }
 
 interface Shared {
-  readonly deps: Deps;
+  readonly deps: Served;
   readonly log: Log;
   readonly links: LinkOffers;
   readonly transport: TransportOptions;
@@ -114,43 +119,49 @@ async function answer(
 ): Promise<CallToolResult | InputRequiredResult> {
   const { signal } = context.mcpReq;
   try {
-    const { TOOLS, toTexts } = await code.get();
+    const { TOOLS, toTexts, say } = await code.get();
     const pictures: CallToolResult["content"] = [];
     const succeed = (result: Readonly<Record<string, unknown>>): CallToolResult => ({
-      content: [...toTexts(result).map((text) => ({ type: "text" as const, text })), ...pictures],
+      content: [...toTexts(result, say).map((text) => ({ type: "text" as const, text })), ...pictures],
       structuredContent: { ...result },
     });
     const onPicture = (jpeg: Uint8Array | undefined) =>
       pictures.push(
         jpeg === undefined
-          ? { type: "text", text: "The picture could not be drawn." }
+          ? { type: "text", text: say("The picture could not be drawn.") }
           : { type: "image", data: Buffer.from(jpeg).toString("base64"), mimeType: "image/jpeg" },
       );
     const answered = links.resumed(context);
     if (answered !== undefined) return succeed(answered);
     const tool = TOOLS.find((it) => it.name === name);
     if (tool === undefined) throw new CheckError("internal", "The list of tools is out of date.");
-    const result = await transport.admission.admit(
+    const made = await transport.admission.admit(
       (load) =>
         tool.call(args, {
           ...bounded(deps, load),
           signal,
-          onStage: progressOf(context, tool.checks),
+          onStage: progressOf(context, tool.checks, say),
           onPicture,
           onFailure: log,
         }),
       { signal, delivery: transport.deliveryOf(context.http?.req) },
     );
-    assertSendable(result);
-    const link = tool.link(result);
-    const offer = link && (await links.offer(link, result, context, capabilities()));
+    assertSendable(made);
+    const result = translated(made, say);
+    const link = tool.link(made);
+    const said = link && { ...link, message: say(link.message) };
+    const offer = said && (await links.offer(said, result, context, capabilities()));
     return offer ?? succeed(result);
   } catch (thrown) {
     const error = signal.aborted ? new CheckError("cancelled", "The call was cancelled.") : CheckError.from(thrown);
     log(`${name} failed, ${error.code}`, error.cause ?? error.message);
+    const say = await code.get().then(
+      (loaded) => loaded.say,
+      () => (text: string) => text,
+    );
     return {
       isError: true,
-      content: [{ type: "text", text: error.toText(transport.next[error.code]) }],
+      content: [{ type: "text", text: say(error.toText(transport.next[error.code])) }],
       _meta: {
         code: error.code,
         retryable: error.retryable,
@@ -170,10 +181,14 @@ function bounded(deps: Deps, load: Load): Deps {
 }
 
 /** Loaded at the first call: a host that only lists tools does not wait for them. */
-async function loadCode() {
+async function loadCode(language: Language) {
   // Also the renderer: a failed import is remembered forever, and descriptors may run out while a call waits.
-  const [{ TOOLS }, { toTexts }] = await Promise.all([import("../tools/index.ts"), import("../decision/render.ts")]);
-  return { TOOLS, toTexts };
+  const [{ TOOLS }, { toTexts }, say] = await Promise.all([
+    import("../tools/index.ts"),
+    import("../decision/render.ts"),
+    sayIn(language),
+  ]);
+  return { TOOLS, toTexts, say };
 }
 
 /** Our results are never nested deeper, and far deeper values overflow the protocol's serializer. */
@@ -192,12 +207,13 @@ function assertSendable(value: unknown, levels = MAX_DEPTH): void {
  * Sends progress if the client asked for it; a client that has gone does not fail the check. The total is the most that
  * a call takes: reading, then two stages per check.
  */
-function progressOf({ mcpReq }: ServerContext, checks: number): (stage: string) => void {
+function progressOf({ mcpReq }: ServerContext, checks: number, say: Say): (stage: string) => void {
   const progressToken = mcpReq._meta?.progressToken;
   if (progressToken === undefined) return () => {};
   const total = 1 + 2 * checks;
   const sent = new Set<string>();
-  return (message) => {
+  return (stage) => {
+    const message = say(stage);
     if (sent.has(message) || sent.size === total) return;
     const params = { progressToken, progress: sent.add(message).size, total, message };
     mcpReq.notify({ method: "notifications/progress", params }).catch(() => {});

@@ -3,12 +3,11 @@ import { setTimeout as pause, setImmediate as turn } from "node:timers/promises"
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/server";
 import { StdioServerTransport, serveStdio } from "@modelcontextprotocol/server/stdio";
 import { brokenApp, openApp, VERSION } from "../app.ts";
-import type { Config } from "../config.ts";
+import type { Config, Language } from "../config.ts";
 import { CheckError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { Deps } from "../toolkit/context.ts";
 import { openAdmission } from "./admission.ts";
-import { serverFactory } from "./server.ts";
+import { type Served, serverFactory } from "./server.ts";
 
 /** More than one client can need. */
 const MAX_CALLS = 1000;
@@ -24,25 +23,29 @@ const ON_A_TERMINAL = `biometrics-mcp ${VERSION} is running as an MCP server and
 To connect a client, have it start this command, for example: claude mcp add biometrics -- biometrics-mcp
 To run a check from this terminal, see biometrics-mcp --help. Ctrl-C stops the server.`;
 
+interface Place {
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Of what a client is told where the configuration cannot be read. */
+  readonly clientLanguage: Language;
+}
+
 /** Serves MCP over stdio until the client or the operator ends it. */
-export async function serve(
-  configure: () => Config,
-  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
-): Promise<void> {
-  const app = tryOpen(configure, log);
+export async function serve(configure: () => Config, { log, signal, clientLanguage }: Place): Promise<void> {
+  const app = tryOpen(configure, log, clientLanguage);
   if (process.stdin.isTTY) log(ON_A_TERMINAL);
   await serveOverStdio(app, log, signal);
   await Promise.race([app.close(), pause(CLOSE_MS)]);
 }
 
 /** Hosts show only a bare failure for a server that does not start; one that answers can say what to correct. */
-function tryOpen(configure: () => Config, log: Log) {
+function tryOpen(configure: () => Config, log: Log, language: Language) {
   try {
     return openApp(configure());
   } catch (thrown) {
     const fault = CheckError.from(thrown);
     log(fault.toText());
-    return brokenApp(fault);
+    return brokenApp(fault, language);
   }
 }
 
@@ -50,7 +53,7 @@ function tryOpen(configure: () => Config, log: Log) {
  * Serves one client over stdin and stdout. When stdin ends or the parent is gone, pending calls are answered first; when
  * `signal` aborts, or no response can be delivered, it ends at once.
  */
-async function serveOverStdio(deps: Deps, log: Log, signal: AbortSignal): Promise<void> {
+async function serveOverStdio(deps: Served, log: Log, signal: AbortSignal): Promise<void> {
   const { stdin, stdout } = process;
   const stopped = new AbortController();
   const cut = new AbortController();

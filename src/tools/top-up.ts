@@ -40,8 +40,7 @@ export const topUp = defineTool({
       amount_in_dollars,
       checkout_url: url,
       checkout_id: id,
-      summary: `To add ${dollars(String(amount_in_dollars))}, open: ${url}\
-Nothing has been charged yet; get_balance shows when it has.`,
+      summary: `To add ${dollars(String(amount_in_dollars))}, open: ${url}\nNothing has been charged yet; get_balance shows when it has.`,
       next_steps: ["The link only works unchanged, and expires in 60 minutes.", "After the payment, call get_balance."],
     };
   },

@@ -47,7 +47,7 @@ afterAll(() => linkface.close());
 
 test("it holds the program and what it needs, and no sources", () => {
   const top = [...new Set(contents.map((path) => path.split("/")[0]))].sort();
-  expect(top).toEqual(["LICENSE", "NOTICE", "README.md", "dist", "package.json", "prebuilds"]);
+  expect(top).toEqual(["LICENSE", "NOTICE", "README.md", "README.zh-CN.md", "dist", "package.json", "prebuilds"]);
   expect(contents.filter((path) => /\.(ts|map)$/.test(path))).toEqual([]);
   expect(contents).toContain("dist/skills/face-checks/SKILL.md");
 });

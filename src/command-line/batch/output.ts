@@ -1,4 +1,6 @@
+import type { Language } from "../../config.ts";
 import { documentOf, escaped, figureOf } from "../../evaluation/html.ts";
+import { type Say, translated } from "../../language/say.ts";
 import { OUTCOMES } from "../../warnings.ts";
 import type { Done } from "./journal.ts";
 
@@ -42,6 +44,8 @@ function rowOf({ files, result, error }: Done, hasMatches: boolean): Record<stri
 }
 
 export interface PageSetting {
+  readonly language: Language;
+  readonly say: Say;
   readonly title: string;
   readonly version: string;
   readonly provider: string;
@@ -53,34 +57,40 @@ export interface PageSetting {
 const MAX_WITH_PHOTOS = 1000;
 
 /** Filters without a script: what is chosen hides the rest by CSS. */
-export async function pageOf(all: readonly Done[], { title, version, provider, photo }: PageSetting): Promise<string> {
+export async function pageOf(
+  all: readonly Done[],
+  { language, say, title, version, provider, photo }: PageSetting,
+): Promise<string> {
   const cards: string[] = [];
-  for (const [at, done] of all.entries()) cards.push(await cardOf(done, at < MAX_WITH_PHOTOS ? photo : undefined));
+  for (const [at, done] of all.entries())
+    cards.push(await cardOf(translated(done, say), say, at < MAX_WITH_PHOTOS ? photo : undefined));
   const chosen = [
     ["all", all.length] as const,
     ...VERDICTS.map((verdict) => [verdict, all.filter((done) => verdictOf(done) === verdict).length] as const),
   ];
   const filters = chosen.map(
     ([name, count], at) =>
-      `<label class="${name}"><input type="radio" name="show" id="show-${name}"${at === 0 ? " checked" : ""}> ${name} (${count.toLocaleString("en")})</label>`,
+      `<label class="${name}"><input type="radio" name="show" id="show-${name}"${at === 0 ? " checked" : ""}> ${say(name)} (${count.toLocaleString("en")})</label>`,
   );
   const note =
     photo !== undefined && all.length > MAX_WITH_PHOTOS
-      ? `<p>Only the first ${MAX_WITH_PHOTOS.toLocaleString("en")} are shown with photographs.</p>`
+      ? `<p>${say(`Only the first ${MAX_WITH_PHOTOS.toLocaleString("en")} are shown with photographs.`)}</p>`
       : "";
   return documentOf({
     generator: "biometrics-mcp batch",
-    title: "Results",
-    name: title,
+    language,
+    say,
+    title: say("Results"),
+    name: say(title),
     facts: [provider, `biometrics-mcp ${version}`],
     hasPhotos: photo !== undefined,
     style: STYLE,
-    body: `<fieldset class="filters"><legend>Show</legend>${filters.join("")}</fieldset>
+    body: `<fieldset class="filters"><legend>${say("Show")}</legend>${filters.join("")}</fieldset>
 ${note}<ol class="cases">${cards.join("\n")}</ol>`,
   });
 }
 
-async function cardOf(done: Done, photo: PageSetting["photo"]): Promise<string> {
+async function cardOf(done: Done, say: Say, photo: PageSetting["photo"]): Promise<string> {
   const { files, result, error } = done;
   const verdict = verdictOf(done);
   const figures: string[] = [];
@@ -90,7 +100,7 @@ async function cardOf(done: Done, photo: PageSetting["photo"]): Promise<string> 
   const bar =
     score === null
       ? ""
-      : `<span class="bar" style="--score:${score}%${threshold === null ? "" : `;--threshold:${threshold}%`}"></span><small>${score.toFixed(1)} of 100${threshold === null ? "" : `, threshold ${threshold}`}</small>`;
+      : `<span class="bar" style="--score:${score}%${threshold === null ? "" : `;--threshold:${threshold}%`}"></span><small>${say(`${score.toFixed(1)} of 100${threshold === null ? "" : `, threshold ${threshold}`}`)}</small>`;
   const said = [
     `<p>${escaped(result?.summary ?? `${error?.message ?? ""} ${error?.next ?? ""}`)}</p>`,
     ...(result?.warnings ?? []).map(
@@ -98,7 +108,7 @@ async function cardOf(done: Done, photo: PageSetting["photo"]): Promise<string> 
         `<p><b class="${effect}">${escaped(tag)}</b> ${escaped(meaning)} ${escaped(advice)}</p>`,
     ),
   ];
-  return `<li class="${verdict}"><div class="pair">${figures.join("")}</div><strong>${verdict}</strong>${bar}<details><summary>Why</summary>${said.join("")}</details></li>`;
+  return `<li class="${verdict}"><div class="pair">${figures.join("")}</div><strong>${say(verdict)}</strong>${bar}<details><summary>${say("Why")}</summary>${said.join("")}</details></li>`;
 }
 
 const STYLE = `

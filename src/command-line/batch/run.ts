@@ -3,10 +3,12 @@ import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { extname, resolve } from "node:path";
 import type { App } from "../../app.ts";
+import type { Language } from "../../config.ts";
 import { count } from "../../decision/decision.ts";
 import { CheckError } from "../../errors.ts";
 import { bytesToRead } from "../../file.ts";
 import type { Image, ImageLimits } from "../../images/image.ts";
+import type { Say } from "../../language/say.ts";
 import { attempts, each, pace } from "../../many.ts";
 import type { Billed, Provider } from "../../providers/provider.ts";
 import { writeWhole } from "../../storage/folder.ts";
@@ -43,6 +45,8 @@ interface Place {
   readonly print: (text: string) => void;
   readonly output: Screen;
   readonly errors: Screen;
+  readonly language: Language;
+  readonly say: Say;
   readonly signal: AbortSignal;
 }
 
@@ -74,7 +78,7 @@ export async function runBatch(batch: Batch, place: Place): Promise<readonly Ver
 /** No other process works at the same results: it would make, and pay for, the same calls. */
 async function runAlone(batch: Batch, place: Place): Promise<readonly Verdict[]> {
   const { tool, items, app, flags } = batch;
-  const { print, output, errors, signal } = place;
+  const { print, errors, language, say, signal } = place;
   const out = flags.out === undefined ? undefined : resolve(flags.out);
   const format = out === undefined ? undefined : extname(out).slice(1);
   const provider = await app.provider();
@@ -87,12 +91,13 @@ async function runAlone(batch: Batch, place: Place): Promise<readonly Verdict[]>
   const file = format === "jsonl" || out === undefined ? out : `${out}.jsonl`;
   if (out !== undefined && file !== out) await refuseForeign(out, file ?? "");
   const journal = await openJournal(file);
-  const progress = await openProgress(errors);
+  const progress = await openProgress(errors, say);
   const results = new Map<Item, Done>();
   const noun = batch.check === "matchFaces" ? "pair" : "image";
   const onInterrupt = () => {
     progress.end();
-    errors.write("Stopping: the calls under way are finished first. Press Ctrl-C again to stop at once.\n");
+    const stopping = "Stopping: the calls under way are finished first. Press Ctrl-C again to stop at once.";
+    errors.write(`${say(stopping)}\n`);
   };
   const settings = await settingsOf(batch);
   const onLookedAt = (done: number, total: number) => progress.update("earlier results", done, total);
@@ -108,7 +113,7 @@ async function runAlone(batch: Batch, place: Place): Promise<readonly Verdict[]>
         { what: `${count(todo.length, noun)}${again}`, calls, smaller: "or with fewer images" },
         provider,
         flags.yes === true,
-        errors,
+        place,
       );
     }
     journal.begin();
@@ -151,7 +156,14 @@ async function runAlone(batch: Batch, place: Place): Promise<readonly Verdict[]>
       return image === undefined ? null : thumbnail(image.bytes, THUMBNAIL_SIDE).catch(() => null);
     };
     const isWanted = flags.photos && !signal.aborted;
-    return { title: tool.title, version: app.version, provider: provider.name, photo: isWanted ? photo : undefined };
+    return {
+      language,
+      say,
+      title: tool.title,
+      version: app.version,
+      provider: provider.name,
+      photo: isWanted ? photo : undefined,
+    };
   }
 
   function report(all: readonly Done[], before: number): void {
@@ -169,9 +181,11 @@ async function runAlone(batch: Batch, place: Place): Promise<readonly Verdict[]>
     const facts = said.map(([verdict, count]) => `${count.toLocaleString("en")} ${verdict}`);
     print(
       [
-        ...(out === undefined ? all.map((done) => lineOf(done, output)) : []),
-        `${count(all.length, noun)}: ${facts.join(", ")}${before === 0 ? "" : `; ${before.toLocaleString("en")} of them were done before`}.`,
-        ...(out === undefined ? [] : [`Results: ${out}`]),
+        ...(out === undefined ? all.map((done) => lineOf(done, place)) : []),
+        say(
+          `${count(all.length, noun)}: ${facts.join(", ")}${before === 0 ? "" : `; ${before.toLocaleString("en")} of them were done before`}.`,
+        ),
+        ...(out === undefined ? [] : [say(`Results: ${out}`)]),
       ].join("\n"),
     );
   }
@@ -358,12 +372,12 @@ async function refuseForeign(out: string, journal: string): Promise<void> {
 }
 
 /** "selfies/ann.jpg: approved (score 92.4)" */
-function lineOf(done: Done, output: Screen): string {
+function lineOf(done: Done, { output, say }: Pick<Place, "output" | "say">): string {
   const { files, result, error } = done;
   const verdict = verdictOf(done);
-  const word = styled(VERDICT_COLOUR[verdict], verdict, output);
+  const word = styled(VERDICT_COLOUR[verdict], say(verdict), output);
   const paths = Object.values(files).map((path) => plain(path, 200));
-  const score = result?.score == null ? "" : ` (score ${result.score.toFixed(1)})`;
-  const why = error === undefined ? score : ` [${error.code}] ${error.message}`;
+  const score = result?.score == null ? "" : ` ${say(`(score ${result.score.toFixed(1)})`)}`;
+  const why = error === undefined ? score : ` [${error.code}] ${say(error.message)}`;
   return `${paths.join(" and ")}: ${word}${why}`;
 }

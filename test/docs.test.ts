@@ -176,7 +176,7 @@ test.each(PAGES)("every script and file that %s names is there", (page) => {
 });
 
 /** Text below which nobody knows what a picture shows. */
-const LEAST_ALT_CHARS = 20;
+const LEAST_ALT_CHARS = 15;
 
 test.each(PAGES)("every picture of %s says in words what it shows", (page) => {
   for (const [picture, alt = ""] of textOf(page).matchAll(/!\[([^\]]*)\]\([^)]*\)/g)) {

@@ -27,7 +27,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   toolkit: [".", "images", "providers", "decision"],
   tools: [".", "images", "providers", "decision", "toolkit"],
   "app.ts": [".", "images", "storage", "providers/index.ts", "toolkit"],
-  mcp: [".", "language", "decision", "toolkit", "tools", "app.ts"],
+  mcp: [".", "language", "decision", "card", "toolkit", "tools", "app.ts"],
   "command-line": [
     ".",
     "language",

@@ -1,4 +1,7 @@
 import { readFile } from "node:fs/promises";
+import { WORDS } from "../card/words.ts";
+import type { Language } from "../config.ts";
+import { sayIn } from "../language/say.ts";
 
 const uri = "ui://biometrics/decision";
 const mimeType = "text/html;profile=mcp-app";
@@ -27,8 +30,12 @@ export const CARD = {
     mimeType,
     _meta,
   },
-  async read() {
-    const text = await readFile(new URL("./card.html", import.meta.url), "utf8");
+  async read(language: Language) {
+    const [page, say] = await Promise.all([readFile(new URL("./card.html", import.meta.url), "utf8"), sayIn(language)]);
+    const words = JSON.stringify(WORDS, (_name, value) => (typeof value === "string" ? say(value) : value));
+    const text = page
+      .replace('lang="en"', () => `lang="${language}"`)
+      .replace("{}</script>", () => `${words.replaceAll("<", "\\u003c")}</script>`);
     return { contents: [{ uri, mimeType, text, _meta }] };
   },
 };

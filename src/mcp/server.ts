@@ -83,7 +83,9 @@ async function createServer(shared: Shared): Promise<McpServer> {
       answer(name, args, context, options),
     );
   }
-  server.registerResource(CARD.name, CARD.uri, { ...CARD.about, cacheHint: KEPT }, CARD.read);
+  server.registerResource(CARD.name, CARD.uri, { ...CARD.about, cacheHint: KEPT }, () =>
+    CARD.read(deps.language ?? "en"),
+  );
   for (const { name, title, description, input } of LISTING.prompts) {
     server.registerPrompt(name, { title, description, argsSchema: advertised(input) }, async (given) => {
       const { PROMPTS } = await import("./prompts.ts");

@@ -56,6 +56,16 @@ describe.each(ERAS)("what hosts are told, $era", ({ connect }) => {
     expect(text.length).toBeLessThan(16_000);
     expect(text.replaceAll("http://www.w3.org/2000/svg", "")).not.toMatch(/https?:|\/\/\w|@import|innerHTML/);
   });
+
+  test("its own words are in the reader's language", async () => {
+    const server = closing(await connect({ env: { BIOMETRICS_LANG: "zh-CN" } }));
+    const { text } = View.parse(await server.readResource(CARD));
+    const [, language, words = ""] =
+      /<html lang="([\w-]+)">.*<script id="words"[^>]*>(.*?)<\/script>/s.exec(text) ?? [];
+    expect(language).toBe("zh-CN");
+    expect(JSON.parse(words)).toMatchObject({ undecided: "未作决定", checks: { liveness: "活体检测" } });
+    expect(words).not.toMatch(/[a-z]{2,} [a-z]{2,}/);
+  });
 });
 
 if (CHROMIUM === undefined) console.info("No Chromium is installed: the decision card is not opened in a browser.");

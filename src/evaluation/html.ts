@@ -24,7 +24,7 @@ interface Document {
 /** Says which command wrote a page. */
 export const markerOf = (generator: string) => `<meta name="generator" content="${generator}">`;
 
-const PHOTOS_NOTE = "This page holds photographs of persons. Share and keep it as you would the photographs.";
+const PHOTOS_NOTE = "This page holds photographs of people. Share and keep it as you would the photographs.";
 
 export function documentOf(page: Document): string {
   const { generator, title, name, facts, hasPhotos, language = "en", say = (text) => text, style, body } = page;

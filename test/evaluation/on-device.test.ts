@@ -78,7 +78,7 @@ test("a second run measures nothing anew; templates are the owner's alone and ca
 test("the page holds what it shows, without metadata, and nothing else", SLOW, async () => {
   const page = pageOf();
   expect(statSync(join(place.home, "evaluation.html")).mode & 0o777).toBe(0o600);
-  expect(page).toContain("This page holds photographs of persons.");
+  expect(page).toContain("This page holds photographs of people.");
   expect(page).toContain("&lt;b&gt;&quot;ann&quot; &amp; co/a.jpg");
   expect(page).not.toContain("<b>");
   expect(page).not.toMatch(/<script|https?:|url\(|@import|<link/);

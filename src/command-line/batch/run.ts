@@ -6,11 +6,9 @@ import type { App } from "../../app.ts";
 import type { Language } from "../../config.ts";
 import { count } from "../../decision/decision.ts";
 import { CheckError } from "../../errors.ts";
-import { bytesToRead } from "../../file.ts";
-import type { Image, ImageLimits } from "../../images/image.ts";
 import type { Say } from "../../language/say.ts";
 import { attempts, each, pace } from "../../many.ts";
-import type { Billed, Provider } from "../../providers/provider.ts";
+import type { Billed } from "../../providers/provider.ts";
 import { writeWhole } from "../../storage/folder.ts";
 import { acquireLock } from "../../storage/lock.ts";
 import type { Tool } from "../../toolkit/define.ts";
@@ -18,6 +16,7 @@ import { plain } from "../../untrusted.ts";
 import { approve } from "../estimate.ts";
 import { openProgress } from "../progress.ts";
 import { type Screen, styled, VERDICT_COLOUR } from "../screen.ts";
+import { fileHashes, keeper, limitsOf } from "./images.ts";
 import type { Item } from "./items.ts";
 import { type Done, foreign, type Journal, openJournal, unwritable } from "./journal.ts";
 import { csvOf, pageOf, VERDICTS, type Verdict, verdictOf } from "./output.ts";
@@ -54,8 +53,6 @@ interface Place {
 const BILLED_AT_ONCE = 10;
 /** Of images that are only read. */
 const FILES_AT_ONCE = 8;
-/** Of photographs that are part of several pairs, so that each is read once. */
-const KEPT_BYTES = 256 * 2 ** 20;
 const THUMBNAIL_SIDE = 200;
 
 /** A run that was killed leaves its lock, which the next one takes over after the shorter of these. */
@@ -152,7 +149,7 @@ async function runAlone(batch: Batch, place: Place): Promise<readonly Verdict[]>
   async function pageSetting() {
     const { thumbnail } = await import("../../providers/on-device/pipeline/decode.ts");
     const photo = async (path: string) => {
-      const image = await app.loadImage(path, limitsOf(batch, provider)).catch(() => undefined);
+      const image = await app.loadImage(path, limitsOf(batch.args, provider)).catch(() => undefined);
       return image === undefined ? null : thumbnail(image.bytes, THUMBNAIL_SIDE).catch(() => null);
     };
     const isWanted = flags.photos && !signal.aborted;
@@ -221,7 +218,7 @@ async function callAll(batch: Batch, todo: readonly Item[], work: Work): Promise
   const { journal, settings, results, place, onDone } = work;
   const provider = await app.provider();
   const { callsPerMinute, prices } = provider;
-  const load = keeper(app, todo, limitsOf(batch, provider));
+  const load = keeper(app, todo, limitsOf(batch.args, provider));
   const attempt = attempts(place.signal);
   const turn = callsPerMinute === undefined ? async () => {} : pace(callsPerMinute, place.signal);
   const { signal } = new AbortController();
@@ -263,52 +260,7 @@ async function callAll(batch: Batch, todo: readonly Item[], work: Work): Promise
   });
 }
 
-type Loader = (path: string) => Promise<{ readonly image: Image; readonly hash: string }>;
-
 const shownFailure = ({ code, message, next }: CheckError) => ({ code, message, next });
-
-/** Reads images; one that further items name stays in memory, where there is room. */
-function keeper(app: App, items: readonly Item[], limits: ImageLimits): Loader {
-  const uses = new Map<string, number>();
-  for (const path of items.flatMap((item) => Object.values(item))) uses.set(path, (uses.get(path) ?? 0) + 1);
-  const kept = new Map<string, { readonly loading: ReturnType<Loader>; bytes: number }>();
-  let total = 0;
-  return (path) => {
-    const there = kept.get(path);
-    const left = (uses.get(path) ?? 1) - 1;
-    uses.set(path, left);
-    if (there !== undefined) {
-      if (left <= 0 && kept.delete(path)) total -= there.bytes;
-      return there.loading;
-    }
-    const loading = load(app, path, limits);
-    if (left > 0 && total < KEPT_BYTES) {
-      const entry = { loading, bytes: 0 };
-      kept.set(path, entry);
-      loading.then(
-        ({ image }) => {
-          if (kept.get(path) !== entry) return;
-          entry.bytes = image.bytes.length;
-          total += entry.bytes;
-        },
-        () => kept.delete(path),
-      );
-    }
-    return loading;
-  };
-}
-
-async function load(app: App, path: string, limits: ImageLimits): ReturnType<Loader> {
-  const image = await app.loadImage(path, limits);
-  return { image, hash: image.prepared?.sha256 ?? hashOf(image.bytes) };
-}
-
-const limitsOf = ({ args }: Batch, { images }: Pick<Provider, "images">): ImageLimits => ({
-  ...images,
-  convert: args["convert"] === true,
-});
-
-const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 /** Names what a result depends on besides its images. A gallery may change: that is not seen. */
 async function settingsOf({ tool, args, app }: Batch): Promise<string> {
@@ -325,19 +277,8 @@ async function findKnown(batch: Batch, known: Known & Looking): Promise<void> {
     const done = journal.find(item, settings);
     return done?.result === undefined ? [] : [{ item, done }];
   });
-  const limits = limitsOf(batch, await app.provider());
-  const hashes = new Map<string, Promise<string | undefined>>();
-  /** Of the file, so that nothing is converted for it; a file with a hidden name is read as an image alone. */
-  const hashAt = (path: string) => {
-    const known = hashes.get(path);
-    if (known !== undefined) return known;
-    const hash = app
-      .loadFile(path, { maxBytes: bytesToRead(limits), noun: "an image" })
-      .then(hashOf, async () => (await load(app, path, limits)).hash)
-      .catch(() => undefined);
-    hashes.set(path, hash);
-    return hash;
-  };
+  const limits = limitsOf(batch.args, await app.provider());
+  const hashAt = fileHashes(app, limits);
   let lookedAt = 0;
   await each(found, FILES_AT_ONCE, async ({ item, done }) => {
     signal.throwIfAborted();

@@ -275,6 +275,7 @@ test("what clients see of it: flat, optional strings and all four hints", () => 
     ["liveness_data_path", "string"],
     ["liveness_data_url", "string"],
     ["liveness_data_id", "string"],
+    ["convert", "boolean"],
     ["auto_rotate", "boolean"],
     ["decline_threshold", "number"],
   ]);

@@ -51,7 +51,7 @@ const old = process.env["NODE18"];
 test.skipIf(old === undefined)(`a real old Node is told (${old ?? "NODE18 names no binary"})`, async () => {
   const { code, out, err } = await run(old ?? "", [MAIN]);
   expect({ code, out }).toEqual({ code: 1, out: "" });
-  expect(err).toMatch(new RegExp(`^biometrics-mcp needs Node\\.js ${OLDEST} or newer; this is 18\\.\\S+: .+\n$`));
+  expect(err).toMatch(new RegExp(`^biometrics-mcp needs Node\\.js ${OLDEST} or newer; this is 18\\.\\S+\\. .+\n$`));
 });
 
 describe("experimental features of Node and of packages", () => {

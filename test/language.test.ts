@@ -14,7 +14,7 @@ const say = await sayIn("zh-CN");
 /** What stays English, and why. */
 const ENGLISH: readonly (readonly [why: string, file: RegExp, texts?: RegExp])[] = [
   ["a model or a program reads it", /^mcp\/(prompts|guard|sessions)\.ts$|^untrusted\.ts$/],
-  ["instructions", /^card\/card\.ts$|^mcp\/card\.ts$/],
+  ["names of classes, and what only hosts read", /^card\/card\.ts$|^mcp\/card\.ts$/],
   [
     "instructions",
     /^mcp\/server\.ts$/,

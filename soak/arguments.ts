@@ -34,6 +34,10 @@ export const argumentObjects: Part = {
       LINKFACE_API_BASE_URL: linkface.url,
     });
     const device = await connect({ ...settings, BIOMETRICS_PROVIDER: "on-device" });
+    for (const { name, inputSchema } of await hosted.listTools()) {
+      const unknown = Object.keys(inputSchema["properties"] ?? {}).filter((it) => TOOLS[name]?.args[it] === undefined);
+      tally.check(unknown.length === 0, () => `no ${unknown.join(", ")} is made for ${name}`);
+    }
     let asked = 0;
     const drain = () => {
       for (const { received } of [account, linkface]) {
@@ -146,6 +150,8 @@ const oneOf =
   (...values: readonly string[]): Make =>
   (random) =>
     random.pick(values);
+const gallery = oneOf("default", "staff");
+const url = oneOf("https://photos.example/a.jpg");
 
 /** What each tool takes: valid values, the required ones first. */
 const TOOLS: Readonly<
@@ -153,7 +159,15 @@ const TOOLS: Readonly<
 > = {
   check_liveness: {
     required: ["image_path"],
-    args: { image_path: path, decline_threshold: percent, rotate: flag, save: flag, vendor_data: id },
+    args: {
+      image_path: path,
+      decline_threshold: percent,
+      rotate: flag,
+      convert: flag,
+      preview: flag,
+      save: flag,
+      vendor_data: id,
+    },
   },
   match_faces: {
     required: ["user_image_path", "reference_image_path"],
@@ -163,6 +177,8 @@ const TOOLS: Readonly<
       decline_threshold: percent,
       rotate: flag,
       compare_all: flag,
+      convert: flag,
+      preview: flag,
       save: flag,
       vendor_data: id,
     },
@@ -174,7 +190,10 @@ const TOOLS: Readonly<
       search_type: oneOf("most_similar", "blocklisted_or_approved"),
       rotate: flag,
       all_faces: flag,
+      convert: flag,
+      preview: flag,
       save: flag,
+      gallery,
       vendor_data: id,
     },
   },
@@ -187,23 +206,29 @@ const TOOLS: Readonly<
       liveness_threshold: percent,
       match_threshold: percent,
       rotate: flag,
+      convert: flag,
+      preview: flag,
       save: flag,
+      gallery,
       vendor_data: id,
     },
   },
   enroll_face: {
     required: ["image_path", "label"],
-    args: { image_path: path, label: id, vendor_data: id, blocklisted: flag },
+    args: { image_path: path, label: id, vendor_data: id, blocklisted: flag, convert: flag, gallery },
   },
-  list_faces: { required: [], args: { limit: (random) => 1 + random.below(100), cursor: oneOf("c2VxOjE") } },
-  remove_face: { required: ["face_id"], args: { face_id: id } },
+  list_faces: { required: [], args: { limit: (random) => 1 + random.below(100), cursor: oneOf("c2VxOjE"), gallery } },
+  remove_face: { required: ["face_id"], args: { face_id: id, gallery } },
   verify_liveness_selfie: {
     required: [],
     args: {
       selfie_path: path,
+      selfie_url: url,
       selfie_image_id: id,
       liveness_data_path: path,
+      liveness_data_url: url,
       liveness_data_id: id,
+      convert: flag,
       auto_rotate: flag,
       decline_threshold: percent,
     },

@@ -77,7 +77,7 @@ export class CheckError extends Error {
   static from(thrown: unknown): CheckError {
     if (thrown instanceof CheckError) return thrown;
     if (thrown instanceof Error && thrown.name === "AbortError") {
-      return new CheckError("cancelled", "The call was cancelled.", { cause: thrown });
+      return cancelled(thrown);
     }
     return new CheckError("internal", "The server failed unexpectedly.", { cause: thrown });
   }
@@ -85,6 +85,13 @@ export class CheckError extends Error {
   toText(next: string = this.next): string {
     return `Error [${this.code}]: ${this.message}\nNext: ${next}`;
   }
+}
+
+/** Whoever asked does not want the answer any more. */
+export const cancelled = (cause?: unknown) => new CheckError("cancelled", "The call was cancelled.", { cause });
+
+export function stopIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw cancelled();
 }
 
 /** An image whose header was right. */

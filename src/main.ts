@@ -1,7 +1,7 @@
 import { Console } from "node:console";
 import { setTimeout as pause } from "node:timers/promises";
 import { languageOf, readConfig, SECRET_SETTINGS, terminalLanguage } from "./config.ts";
-import { CheckError } from "./errors.ts";
+import { stopIfCancelled } from "./errors.ts";
 import { createLog } from "./log.ts";
 import { readSettings } from "./storage/settings.ts";
 
@@ -57,7 +57,7 @@ const terminal = {
     const typed = await ask({ message }, options).catch((thrown: unknown) => {
       // During the prompt Ctrl-C is a key, not a signal.
       if (thrown instanceof Error && thrown.name === "ExitPromptError") process.emit("SIGINT");
-      if (interrupted.signal.aborted) throw new CheckError("cancelled", "The call was cancelled.");
+      stopIfCancelled(interrupted.signal);
       throw thrown;
     });
     return typed === "" ? undefined : typed;

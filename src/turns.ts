@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import { CheckError } from "./errors.ts";
+import { cancelled, stopIfCancelled } from "./errors.ts";
 
 /** The client whose request is being served. Not set where there is only one. */
 export const servedClient = new AsyncLocalStorage<string>();
@@ -54,11 +54,12 @@ export function atMost(places: number) {
     next();
   }
   return async <T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> => {
+    stopIfCancelled(signal);
     await new Promise<void>((enter, leave) => {
       waiting.add(enter);
       const abort = () => {
         waiting.delete(enter);
-        leave(new CheckError("cancelled", "The call was cancelled."));
+        leave(cancelled());
       };
       signal?.addEventListener("abort", abort, { once: true });
       advance();

@@ -25,6 +25,7 @@ test("so many at one time, clients in turn; who is cancelled leaves the line, wh
   const stop = new AbortController();
   const cancelled = inTurn(c.run, stop.signal);
   const last = inTurn(d.run, undefined);
+  await expect(inTurn(work("gone", begun).run, AbortSignal.abort())).rejects.toMatchObject({ code: "cancelled" });
   const ofOther = servedClient.run("other", () => inTurn(other.run, undefined));
   await Promise.resolve();
   expect(begun).toEqual(["a", "b"]);

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { CheckError, type FailureCode } from "../errors.ts";
+import { CheckError, cancelled, type FailureCode } from "../errors.ts";
 
 export interface Job {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -64,7 +64,7 @@ export async function convert(
     if (late.aborted && signal?.aborted !== true) {
       throw new CheckError("image_rejected", "The image takes too long to convert.", { cause: thrown });
     }
-    if (signal?.aborted === true) throw new CheckError("cancelled", "The call was cancelled.", { cause: thrown });
+    if (signal?.aborted === true) throw cancelled(thrown);
     throw new CheckError("image_rejected", "The image cannot be converted.", { cause: thrown });
   } finally {
     void worker.terminate();

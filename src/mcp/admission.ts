@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { CheckError } from "../errors.ts";
+import { CheckError, cancelled } from "../errors.ts";
 import { Turns } from "../turns.ts";
 
 /** The most bytes of files that all calls together hold. A call also holds its upload, which is a copy. */
@@ -59,7 +59,7 @@ export function openAdmission(maxCalls: number, stopped: AbortSignal, maxBytes =
     return new Promise((resolve, reject) => {
       const leave = () => {
         waiting.delete(place);
-        reject(new CheckError("cancelled", "The call was cancelled."));
+        reject(cancelled());
         admitWaiting();
       };
       const place = {

@@ -8,7 +8,7 @@ import {
   type StandardSchemaWithJSON,
 } from "@modelcontextprotocol/server";
 import type { Language } from "../config.ts";
-import { CheckError, type FailureCode } from "../errors.ts";
+import { CheckError, cancelled, type FailureCode } from "../errors.ts";
 import { bytesToRead } from "../file.ts";
 import { type Say, sayIn, translated } from "../language/say.ts";
 import type { Log } from "../log.ts";
@@ -155,7 +155,7 @@ async function answer(
     const offer = said && (await links.offer(said, result, context, capabilities()));
     return offer ?? succeed(result);
   } catch (thrown) {
-    const error = signal.aborted ? new CheckError("cancelled", "The call was cancelled.") : CheckError.from(thrown);
+    const error = signal.aborted ? cancelled() : CheckError.from(thrown);
     log(`${name} failed, ${error.code}`, error.cause ?? error.message);
     const say = await code.get().then(
       (loaded) => loaded.say,

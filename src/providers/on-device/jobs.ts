@@ -1,6 +1,5 @@
 import { inspect } from "node:util";
-import { CheckError } from "../../errors.ts";
-import { cancelled } from "./cancelled.ts";
+import { CheckError, cancelled } from "../../errors.ts";
 import type { Answer, Job, Operations } from "./messages.ts";
 import { networksOf, readingNetworks, shapeOf } from "./models.ts";
 import { type Decoded, decode } from "./pipeline/decode.ts";

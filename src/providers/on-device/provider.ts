@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { DEFAULT_GALLERY } from "../../config.ts";
-import { CheckError } from "../../errors.ts";
+import { CheckError, stopIfCancelled } from "../../errors.ts";
 import type { Image } from "../../images/image.ts";
 import { MAX_PIXELS } from "../../images/sharp.ts";
 import { once } from "../../once.ts";
@@ -17,7 +17,6 @@ import {
   SIMILARITY,
 } from "../provider.ts";
 import { bboxOf, envelope, facesOf, livenessBlock, matchBlock, measured, modelsUsed, searchBlock } from "./answers.ts";
-import { stopIfCancelled } from "./cancelled.ts";
 import { compareFaces, type Judgement, judgeMatch } from "./compare.ts";
 import { type EngineOptions, startEngine } from "./engine.ts";
 import { toStored } from "./gallery/embedding.ts";

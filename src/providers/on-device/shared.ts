@@ -1,4 +1,4 @@
-import { cancelled, stopIfCancelled } from "./cancelled.ts";
+import { cancelled, stopIfCancelled } from "../../errors.ts";
 
 interface Work<V> {
   readonly result: Promise<V>;

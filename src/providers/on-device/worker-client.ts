@@ -1,8 +1,7 @@
 import { availableParallelism } from "node:os";
 import { Worker, type WorkerOptions } from "node:worker_threads";
-import { CheckError } from "../../errors.ts";
+import { CheckError, cancelled } from "../../errors.ts";
 import { Turns } from "../../turns.ts";
-import { cancelled } from "./cancelled.ts";
 import type { Answer, Input, Job, OperationName, Output, WorkerData } from "./messages.ts";
 
 /** Two a worker: while the networks are busy with the first, the second is decoded. More would only hold pictures. */

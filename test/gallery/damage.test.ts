@@ -128,6 +128,7 @@ describe.each([true, false])("an embedding that is no unit vector is no stranger
     ["no numbers", scaled(Number.NaN)],
     ["infinite", scaled(Number.POSITIVE_INFINITY)],
     ["too few components", scaled(1).subarray(0, 1024)],
+    ["a unit vector of fewer components", bytesOf(new Float32Array(256).fill(1 / 16))],
     ["nothing", new Uint8Array(0)],
   ])("%s", async (_what, embedding) => {
     const file = await galleryWithAda();

@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest";
 const CHILD = fileURLToPath(new URL("child.ts", import.meta.url));
 
 export interface OtherProcess {
+  readonly pid: number | undefined;
   /** Whole lines that it has written so far. */
   lines(): readonly string[];
   /** Resolves with the first such line. */
@@ -35,6 +36,7 @@ export function startProcess(task: string, file: string, seed = 1, nodeOptions: 
   onTestFinished(kill);
   const lines = (): string[] => written.split("\n").slice(0, -1);
   return {
+    pid: child.pid,
     lines,
     kill,
     async line(start) {

@@ -85,6 +85,14 @@ describe("the neighbours of a face", () => {
     ]);
   });
 
+  test("stand once each, also those who decline", async () => {
+    await enroll("blocked", face(0, 0.9), true);
+    await enroll("other", face(0, 0.8));
+    for (const type of [undefined, "blocklisted_or_approved"] as const) {
+      expect(labelsOf((await find([face(0)], type)).neighbours)).toEqual(["blocked", "other"]);
+    }
+  });
+
   test("of a shorter embedding are those of the same one", async () => {
     await enroll("long", face(0));
     expect((await find([face(0, 0.8, 1, 128)])).judged).toMatchObject([{ label: "long", similarity: 80 }]);

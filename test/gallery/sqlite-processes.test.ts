@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -108,6 +108,19 @@ test("killed while it writes: no acknowledged face is lost, none comes back", { 
     expect(await integrity(file)).toEqual(INTACT);
   }
   expect(removed.size).toBeGreaterThan(6);
+});
+
+test("a writer that holds the gallery for a moment is waited for", { timeout: 40_000 }, async () => {
+  const file = join(await emptyFolder(), "gallery.db");
+  const gallery = await open(file);
+  const someone = { label: "x", vendorData: null, blocklisted: false };
+  const { id } = await gallery.enroll(new FaceMaker(1).face(), someone);
+  await gallery.remove(id); // the last thing that waits for nobody
+  const other = startProcess("lock", file);
+  await other.line("locked");
+  spawn("sh", ["-c", `sleep 0.5; kill -9 ${other.pid}`]); // this process computes nothing while it waits
+  await gallery.enroll(new FaceMaker(2).face(), someone);
+  expect(await gallery.count()).toBe(1);
 });
 
 test("a writer that holds the gallery longer than anyone waits is told as such", { timeout: 40_000 }, async () => {

@@ -1,6 +1,8 @@
+import { readdirSync, readlinkSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { signBits } from "../../src/providers/on-device/gallery/embedding.ts";
 import type { Gallery, Neighbour } from "../../src/providers/on-device/gallery/gallery.ts";
 import { openGalleries } from "../../src/providers/on-device/gallery/open.ts";
 import { installDistances } from "../../src/providers/on-device/gallery/sqlite/distance.ts";
@@ -83,6 +85,19 @@ describe("the files", () => {
     },
   );
 
+  test.runIf(process.platform === "linux")("that it needs for a moment are closed again", async () => {
+    const file = await galleryOf();
+    await open(file);
+    const opened = readdirSync("/proc/self/fd").map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`);
+      } catch {
+        return ""; // of the list itself
+      }
+    });
+    expect(opened.filter((path) => path.startsWith(`${file}.`))).toEqual([]);
+  });
+
   test("a folder in the file's place, a file in the folder's place", async () => {
     const folder = await emptyFolder();
     await mkdir(join(folder, "gallery.db"), { mode: 0o700 });
@@ -132,7 +147,11 @@ describe("the files", () => {
     const gallery = await open(file);
     const other = await galleryOf();
     await rm(file);
-    const refused = { code: "setup", message: expect.stringContaining("moved, deleted") };
+    const refused = {
+      code: "setup",
+      message: expect.stringContaining("moved, deleted"),
+      next: "Restore the gallery, then restart the server.",
+    };
     await expect(gallery.enroll(new FaceMaker(1).face(), SOMEONE)).rejects.toMatchObject(refused);
     await rename(other, file);
     await expect(gallery.enroll(new FaceMaker(1).face(), SOMEONE)).rejects.toMatchObject(refused);
@@ -141,6 +160,11 @@ describe("the files", () => {
 });
 
 describe("what was stored by another version", () => {
+  test("has the same bits: those of the components above zero", () => {
+    const face = new FaceMaker(1).face().fill(0, 100, 300);
+    expect(Buffer.from(signBits(face))).toEqual(bitsOf(face));
+  });
+
   test("faces of another model are refused, also when the gallery is empty", async () => {
     for (const file of [await galleryOf(new FaceMaker(1).face()), await galleryOf()]) {
       expect(await refusal(openSqliteGallery({ file, model: "other" }))).toMatchObject({
@@ -188,6 +212,33 @@ describe("beyond the exact search", () => {
       database.close();
     },
   );
+
+  test("where the package is missing, or may not be loaded, distances are computed without it", async () => {
+    vi.doMock("sqlite-vec", () => ({ load: () => expect.unreachable() }));
+    onTestFinished(() => void vi.doUnmock("sqlite-vec"));
+    const { DatabaseSync } = await loadDriver();
+    const database = new DatabaseSync(":memory:", { allowExtension: true });
+    const { hamming, isUnit } = await installDistances(database, true);
+    const [a, b] = [Buffer.from([0xff, 0b101]), Buffer.from([0, 1])];
+    expect(database.prepare(`SELECT ${hamming} AS d FROM (SELECT :b AS b)`).get({ b: a, bits: b })).toEqual({ d: 9 });
+    expect(isUnit).toContain("js_");
+    database.close();
+  });
+
+  test("up to 20,000 faces none is missed, whatever its signs", async () => {
+    const faces = new FaceMaker(5);
+    // Ten components decide how near the two are; the signs of all others differ.
+    const shape = (sign: number) => new Float32Array(512).map((_, i) => (i < 10 ? 0.3 : sign * 0.0141));
+    const [face, opposite] = [shape(1), shape(-1)];
+    const gallery = await open(join(await emptyFolder(), "gallery.db"));
+    await gallery.store(
+      [opposite, ...Array.from({ length: 1100 }, () => faces.face())].map((embedding, i) => ({
+        ...{ id: `face-${i}`, label: "", vendorData: null, blocklisted: false, enrolledAt: "" },
+        embedding,
+      })),
+    );
+    expect((await gallery.search(face, NEAREST)).neighbours.map(({ id }) => id)).toEqual(["face-0"]);
+  });
 
   test("a large gallery finds who is enrolled, never loses a blocked face, and needs no extension to do so", async () => {
     const STRANGERS = 20_050;

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { fileFailure, openingFailure, sqliteFailure } from "../../src/providers/on-device/gallery/sqlite/failure.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
 import { temporaryFolder } from "../support/clients.ts";
 import { FaceMaker, MODEL } from "./faces.ts";
@@ -37,6 +38,37 @@ test.skipIf(!hasSmallDisk)("a disk that is read-only", async () => {
   expect(stdout, stderr).toBe(
     "refused unavailable: The disk of the data folder is read-only; nothing was stored or removed.\n",
   );
+});
+
+/** As SQLite throws it: the code of the result is in the lower byte. */
+const sqliteError = (result: number) =>
+  Object.assign(new Error("no such word"), { code: "ERR_SQLITE_ERROR", errcode: result | 0x100 });
+
+test.each([
+  [1, "internal", "The server failed unexpectedly."],
+  [3, "setup", "The face gallery cannot be opened in the data folder."],
+  [5, "unavailable", "Another program has locked the face gallery."],
+  [8, "setup", "The face gallery in the data folder cannot be written."],
+  [10, "unavailable", "The disk of the data folder failed to read or write."],
+  [11, "setup", "The face gallery is damaged, or is not a gallery."],
+  [13, "unavailable", "The disk of the data folder is full; nothing was stored or removed."],
+])("SQLite's result %i is told in our words, also when the gallery is opened", async (result, code, message) => {
+  const cause = sqliteError(result);
+  expect(sqliteFailure(cause)).toMatchObject({ code, message, cause });
+  for (const folder of [await emptyFolder(), join(await emptyFolder(), "none")]) {
+    expect(await openingFailure(cause, folder)).toMatchObject({ code, message, cause });
+  }
+});
+
+test.each([
+  ["EACCES", "setup", "The face gallery in the data folder cannot be written."],
+  ["EPERM", "setup", "The face gallery in the data folder cannot be written."],
+  ["ENOTDIR", "setup", "The face gallery cannot be opened in the data folder."],
+  ["EROFS", "unavailable", "The disk of the data folder is read-only; nothing was stored or removed."],
+  ["EMFILE", "unavailable", "This machine could not complete the call: too many files and connections are open."],
+])("%s from the file system as well", (errno, code, message) => {
+  const cause = Object.assign(new Error(errno), { code: errno });
+  expect(fileFailure(cause)).toMatchObject({ code, message, cause });
 });
 
 test.skipIf(process.platform === "win32")(

@@ -64,7 +64,9 @@ const PARTS: Readonly<Record<string, MutatedPart>> = {
       "gallery/sqlite/distance",
       "gallery/sqlite/failure",
     ].map((name) => `providers/on-device/${name}`),
-    tests: ["gallery/search", "gallery/sqlite", "gallery/damage"],
+    tests: ["search", "sqlite", "trouble", "sqlite-erasure", "sqlite-processes", "damage"].map(
+      (name) => `gallery/${name}`,
+    ),
   },
   credentials: {
     mutate: ["credentials", "lock", "folder"].map((name) => `storage/${name}`),

@@ -69,9 +69,39 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "{ bigint: true } -> {} (1 of 2)", // asked only whether it is a file
       "true -> false (2 of 4)",
     ],
+    "providers/on-device/search": [
+      '[] -> ["Stryker was here"] (1 of 2)', // no outcome
+      "vendorData === undefined -> false", // a stored one is null
+    ],
+    "providers/on-device/gallery/sqlite": [
+      "truncateLog.get()?.busy -> truncateLog.get().busy", // the pragma has one row
+    ],
+    "providers/on-device/gallery/embedding": [
+      "Math.abs(lengthOf(embedding) - 1) <= LENGTH_TOLERANCE -> Math.abs(lengthOf(embedding) - 1) < LENGTH_TOLERANCE", // no sum of floats is that number
+    ],
+    "providers/on-device/gallery/sqlite/distance": [
+      "{ // No package for this platform, or Node was told to load no native code. return false; } -> {}", // undefined is false
+      "i < a.length -> i <= a.length", // beyond the end is 0
+      "i < COMPONENTS -> i <= COMPONENTS",
+      "blob.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 -> true", // SQLite's are aligned
+      "blob.byteOffset % Float32Array.BYTES_PER_ELEMENT -> blob.byteOffset * Float32Array.BYTES_PER_ELEMENT",
+      "blob.slice() -> blob",
+    ],
+    "providers/on-device/gallery/sqlite/failure": [
+      "BY_RESULT[result]?.message -> BY_RESULT[result].message", // each with which a gallery does not open is there
+      "result !== undefined -> true", // it has no row
+      '!(thrown instanceof Error) || errnoOf(thrown) !== "ERR_SQLITE_ERROR" -> false', // others have no code and no such words
+      '!(thrown instanceof Error) || errnoOf(thrown) !== "ERR_SQLITE_ERROR" -> !(thrown instanceof Error) && errnoOf(thrown) !== "ERR_SQLITE_ERROR"',
+      "next === undefined -> false", // the error takes undefined for none
+    ],
   },
   "Something else says the same: both would have to go.": {
     "decision/search": ["blocked.length > 0 -> false (1 of 2)"], // the warning declines, too
+    "providers/on-device/gallery/cursor": [
+      "/^seq:(\\d{1,15})$/ -> /seq:(\\d{1,15})$/", // it is written back and compared
+      "/^seq:(\\d{1,15})$/ -> /^seq:(\\d{1,15})/",
+    ],
+    "providers/on-device/gallery/sqlite/failure": ["result === undefined -> false (1 of 2)"], // it has no row
   },
   "Only how fast, or how often, it is done.": {
     file: [
@@ -98,6 +128,30 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "pollMs * (0.5 + Math.random()) -> pollMs / (0.5 + Math.random())",
       "0.5 + Math.random() -> 0.5 - Math.random()",
     ],
+    "providers/on-device/gallery/sqlite": [
+      "true -> false (1 of 4)", // with and without the extension the answers are the same
+      "RETRY_MS * (0.5 + Math.random()) -> RETRY_MS / (0.5 + Math.random())",
+      "0.5 + Math.random() -> 0.5 - Math.random()",
+      "!owesErasure || !database.isOpen -> false",
+      "!owesErasure || !database.isOpen -> !owesErasure && !database.isOpen",
+      "content === sound?.content && performance.now() < sound.until -> false",
+      "{ content, until: performance.now() + SOUND_FOR_MS } -> {}",
+      "performance.now() + SOUND_FOR_MS -> performance.now() - SOUND_FOR_MS",
+    ],
+    "providers/on-device/gallery/embedding": [
+      "embedding.length >= COMPONENTS -> false", // a copy is the same
+      "embedding.length >= COMPONENTS -> embedding.length > COMPONENTS",
+    ],
+    "providers/on-device/gallery/sqlite/distance": [
+      "{ deterministic: true } -> {} (1 of 3)",
+      "true -> false (1 of 5)",
+      "{ deterministic: true } -> {} (2 of 3)",
+      "true -> false (2 of 5)",
+      "{ deterministic: true } -> {} (3 of 3)",
+      "true -> false (3 of 5)",
+      "blob.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 -> false", // a copy is the same
+      "blob.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 -> blob.byteOffset % Float32Array.BYTES_PER_ELEMENT !== 0",
+    ],
   },
   "The cause of an error, which only the log gets.": {
     file: ["{ cause } -> {}"],
@@ -107,6 +161,9 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "{ const text = thrown instanceof Error ? `{thrown.name} {codeOf(thrown)}: {thrown.message}` : String(thrown); return exc -> {}",
     ],
     "storage/credentials": ["{ throw damaged(`its {json.length} characters are not JSON`); } -> {}"],
+    "providers/on-device/gallery/embedding": [
+      "{ cause: `embedding of {embedding.length} components and length {lengthOf(embedding)}`, } -> {}",
+    ],
   },
   "It takes two processes within microseconds, in a folder that is one user's alone.": {
     file: ["false -> true (3 of 9)"],
@@ -139,11 +196,21 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "handle?.close -> handle.close (2 of 2)",
     ],
   },
-  "Only a power cut, or a disk that lets no file be made, shows it.": {
+  "Only a power cut, or a disk that lets no file be made or loses bits, shows it.": {
     "storage/folder": [
       '{ const handle = await open(folder, "r").catch(() => undefined); await handle?.sync().catch(() => {}); await handle?.clo -> {}',
       "{ force: true } -> {}",
       "true -> false (3 of 4)",
+    ],
+    "providers/on-device/gallery/sqlite": [
+      "performance.now() < sound.until -> true",
+      "performance.now() < sound.until -> performance.now() <= sound.until",
+      "performance.now() < sound.until -> performance.now() >= sound.until",
+    ],
+    "providers/on-device/gallery/mark": [
+      "{ await rm(temporary, { force: true }); throw thrown; } -> {}",
+      "{ force: true } -> {}",
+      "true -> false",
     ],
   },
   "One moment in which the other says the same.": {
@@ -152,6 +219,10 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "now - seen.since > deadAfterMs -> now - seen.since >= deadAfterMs",
       "now - start > longestWaitMs -> now - start >= longestWaitMs",
       "waits > 2 -> waits >= 2",
+    ],
+    "providers/on-device/gallery/sqlite": [
+      "performance.now() > deadline -> performance.now() >= deadline (1 of 2)",
+      "performance.now() > deadline -> performance.now() >= deadline (2 of 2)",
     ],
   },
   "The order of equals, of which the same is told.": {

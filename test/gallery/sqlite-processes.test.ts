@@ -123,6 +123,16 @@ test("a writer that holds the gallery for a moment is waited for", { timeout: 40
   expect(await gallery.count()).toBe(1);
 });
 
+test("a process that makes the same file for longer than anyone waits is told as such", {
+  timeout: 40_000,
+}, async () => {
+  const file = join(await emptyFolder(), "gallery.db");
+  await writeFile(file, "", { mode: 0o600 });
+  const other = startProcess("make", file);
+  await other.line("making");
+  await expect(open(file)).rejects.toMatchObject({ code: "unavailable", retryable: true });
+});
+
 test("a writer that holds the gallery longer than anyone waits is told as such", { timeout: 40_000 }, async () => {
   const file = join(await emptyFolder(), "gallery.db");
   const gallery = await open(file);

@@ -1,7 +1,9 @@
 import { spawnSync } from "node:child_process";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { fileFailure, openingFailure, sqliteFailure } from "../../src/providers/on-device/gallery/sqlite/failure.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
 import { temporaryFolder } from "../support/clients.ts";
@@ -40,23 +42,50 @@ test.skipIf(!hasSmallDisk)("a disk that is read-only", async () => {
   );
 });
 
-/** As SQLite throws it: the code of the result is in the lower byte. */
-const sqliteError = (result: number) =>
-  Object.assign(new Error("no such word"), { code: "ERR_SQLITE_ERROR", errcode: result | 0x100 });
+test.skipIf(!hasSmallDisk).each([
+  [
+    "a gallery",
+    '"$node" --import tsx "$child" enroll-1 "$file"',
+    "unavailable: The disk of the data folder is read-only",
+  ],
+  ["another program's", 'cp "$folder-other" "$file"', "setup: The face gallery is damaged, or is not a gallery"],
+])("a disk that became read-only under %s", async (_what, make, said) => {
+  const folder = await emptyFolder();
+  const { DatabaseSync } = await loadDriver();
+  const other = new DatabaseSync(`${folder}-other`);
+  onTestFinished(() => rm(`${folder}-other`));
+  other.exec("PRAGMA application_id = 7; CREATE TABLE theirs (a)");
+  other.close();
+  const look = '"$node" --import tsx "$child" tell "$file"';
+  const script = `file="$folder/gallery.sqlite"; ${make} >/dev/null; chmod 600 "$file"; mount -o remount,ro "$folder"; ${look}`;
+  const { stdout, stderr } = onSmallDisk(script)(folder);
+  expect(stdout, stderr).toMatch(new RegExp(`^refused ${said}`));
+});
+
+const sqliteError = (words: string, more: object) =>
+  Object.assign(new Error(words), { code: "ERR_SQLITE_ERROR", ...more });
 
 test.each([
-  [1, "internal", "The server failed unexpectedly."],
-  [3, "setup", "The face gallery cannot be opened in the data folder."],
-  [5, "unavailable", "Another program has locked the face gallery."],
-  [8, "setup", "The face gallery in the data folder cannot be written."],
-  [10, "unavailable", "The disk of the data folder failed to read or write."],
-  [11, "setup", "The face gallery is damaged, or is not a gallery."],
-  [13, "unavailable", "The disk of the data folder is full; nothing was stored or removed."],
-])("SQLite's result %i is told in our words, also when the gallery is opened", async (result, code, message) => {
-  const cause = sqliteError(result);
-  expect(sqliteFailure(cause)).toMatchObject({ code, message, cause });
-  for (const folder of [await emptyFolder(), join(await emptyFolder(), "none")]) {
-    expect(await openingFailure(cause, folder)).toMatchObject({ code, message, cause });
+  [1, "SQL logic error", "internal", "The server failed unexpectedly."],
+  [3, "access permission denied", "setup", "The face gallery cannot be opened in the data folder."],
+  [5, "database is locked", "unavailable", "Another program has locked the face gallery."],
+  [8, "attempt to write a readonly database", "setup", "The face gallery in the data folder cannot be written."],
+  [10, "disk I/O error", "unavailable", "The disk of the data folder failed to read or write."],
+  [11, "database disk image is malformed", "setup", "The face gallery is damaged, or is not a gallery."],
+  [
+    13,
+    "database or disk is full",
+    "unavailable",
+    "The disk of the data folder is full; nothing was stored or removed.",
+  ],
+])("SQLite's result %i is told in our words, also when the gallery is opened", async (result, words, code, message) => {
+  const folder = await emptyFolder();
+  // The package gives some errors no code, and all an extended one: the result is in its lower byte.
+  for (const cause of [sqliteError("", { errcode: result | 0x100 }), sqliteError(words, {})]) {
+    expect(sqliteFailure(cause)).toMatchObject({ code, message, cause });
+    for (const at of [folder, join(folder, "none")]) {
+      expect(await openingFailure(cause, at)).toMatchObject({ code, message, cause });
+    }
   }
 });
 

@@ -27,6 +27,7 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "access.auditLog !== undefined -> true", // no name, no file
       "/^(EACCES|EPERM)$/ -> /(EACCES|EPERM)$/", // no other code holds one of them
       "/^(EACCES|EPERM)$/ -> /^(EACCES|EPERM)/",
+      "next === undefined -> false", // the error takes undefined for none
     ],
     "images/image": [
       "type !== undefined -> true", // no type is none of the table
@@ -88,11 +89,11 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "blob.slice() -> blob",
     ],
     "providers/on-device/gallery/sqlite/failure": [
-      "BY_RESULT[result]?.message -> BY_RESULT[result].message", // each with which a gallery does not open is there
       "result !== undefined -> true", // it has no row
       '!(thrown instanceof Error) || errnoOf(thrown) !== "ERR_SQLITE_ERROR" -> false', // others have no code and no such words
       '!(thrown instanceof Error) || errnoOf(thrown) !== "ERR_SQLITE_ERROR" -> !(thrown instanceof Error) && errnoOf(thrown) !== "ERR_SQLITE_ERROR"',
       "next === undefined -> false", // the error takes undefined for none
+      'errnoOf(thrown) !== "ERR_SQLITE_ERROR" -> false',
     ],
   },
   "Something else says the same: both would have to go.": {
@@ -102,6 +103,12 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "/^seq:(\\d{1,15})$/ -> /^seq:(\\d{1,15})/",
     ],
     "providers/on-device/gallery/sqlite/failure": ["result === undefined -> false (1 of 2)"], // it has no row
+    file: [
+      "held !== undefined -> false", // the path that is resolved again says it, and the other way round
+      "{ try { return readlinkSync(`/proc/self/fd/{file}`); } catch { return undefined; } } -> {}",
+      "{ return readlinkSync(`/proc/self/fd/{file}`); } -> {}",
+      "false -> true (8 of 9)", // refused as an error
+    ],
   },
   "Only how fast, or how often, it is done.": {
     file: [
@@ -116,7 +123,9 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "blocks * BLOCK_BYTES >= size -> blocks * BLOCK_BYTES < size",
       "blocks * BLOCK_BYTES -> blocks / BLOCK_BYTES",
       "(folder) => isInside(real, folder) -> () => undefined", // resolved, they are asked again
+      "convert === true -> true", // what is too large is refused when it was read
     ],
+    "images/image": ["{ signal } -> {}"], // nobody waits for that conversion any more
     "providers/http/client": [
       "Math.random() * JITTER_MS * (repeats + 1) -> Math.random() * JITTER_MS / (repeats + 1)",
       "Math.random() * JITTER_MS -> Math.random() / JITTER_MS",
@@ -137,6 +146,7 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "content === sound?.content && performance.now() < sound.until -> false",
       "{ content, until: performance.now() + SOUND_FOR_MS } -> {}",
       "performance.now() + SOUND_FOR_MS -> performance.now() - SOUND_FOR_MS",
+      "{ allowExtension: extension } -> {}",
     ],
     "providers/on-device/gallery/embedding": [
       "embedding.length >= COMPONENTS -> false", // a copy is the same
@@ -155,7 +165,7 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
   },
   "The cause of an error, which only the log gets.": {
     file: ["{ cause } -> {}"],
-    "images/image": ["{ width, height } -> {} (1 of 2)"],
+    "images/image": ["{ width, height } -> {} (1 of 2)", "{ type } -> {}"],
     "providers/http/client": ["{ cause } -> {} (2 of 4)", "{ cause } -> {} (4 of 4)"],
     "providers/http/faults": [
       "{ const text = thrown instanceof Error ? `{thrown.name} {codeOf(thrown)}: {thrown.message}` : String(thrown); return exc -> {}",
@@ -188,6 +198,9 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "{ await handle?.close(); throw thrown; } -> {}",
       "handle?.close -> handle.close (1 of 2)",
     ],
+    "providers/on-device/gallery/sqlite": [
+      "database?.close -> database.close", // what lies there was looked at
+    ],
   },
   "Only Windows is different.": {
     "storage/folder": [
@@ -206,6 +219,7 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "performance.now() < sound.until -> true",
       "performance.now() < sound.until -> performance.now() <= sound.until",
       "performance.now() < sound.until -> performance.now() >= sound.until",
+      "database.isTransaction -> true", // a full disk, in another process: gallery/trouble
     ],
     "providers/on-device/gallery/mark": [
       "{ await rm(temporary, { force: true }); throw thrown; } -> {}",

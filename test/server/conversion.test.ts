@@ -5,10 +5,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import sharp, { type Sharp } from "sharp";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { convert } from "../../src/images/convert.ts";
 import { cleanEnvironment, closing, ERAS, MAIN, temporaryFolder } from "../support/clients.ts";
 import { HTTP_ERAS, startHttp } from "../support/http.ts";
+import { LINKFACE_ID, LINKFACE_SECRET, linkfaceRoutes } from "../support/stand-in/linkface.ts";
 import { API_KEY, type StandIn, standIn } from "../support/stand-in.ts";
 
 /** Four quarters, stored lying: grey, red, blue, green as displayed. Its EXIF block names an artist, SECRET-ARTIST. */
@@ -59,6 +60,7 @@ beforeAll(async () => {
   keep("photo.tiff", await byCamera(picture(64, 32)).tiff().toBuffer());
   keep("photo.png", await byCamera(picture(64, 32)).png().toBuffer());
   keep("photo.webp", await byCamera(picture(64, 32)).webp({ lossless: true }).toBuffer());
+  keep("profile.jpg", await byCamera(picture(64, 32)).withIccProfile("p3").jpeg().toBuffer());
   keep("progressive.jpg", await byCamera(picture(64, 32)).jpeg({ progressive: true }).toBuffer());
   keep("appended.jpg", Buffer.concat([readFileSync(at("photo.jpg")), Buffer.from("SECRET-VIDEO")]));
   const noise = { type: "gaussian", mean: 128, sigma: 60 } as const;
@@ -309,7 +311,7 @@ describe("what takes long", () => {
 });
 
 describe("--strip-metadata", () => {
-  test.each(["photo.jpg", "progressive.jpg", "appended.jpg", "photo.png", "photo.webp"])(
+  test.each(["photo.jpg", "profile.jpg", "progressive.jpg", "appended.jpg", "photo.png", "photo.webp"])(
     "%s is sent with the same pixels the same way up, and nothing else",
     async (name) => {
       const original = readFileSync(at(name));
@@ -322,6 +324,8 @@ describe("--strip-metadata", () => {
       const [before, after] = [await seen(original), await seen(bytes)];
       expect(after.info).toEqual(before.info);
       expect(after.data.equals(before.data)).toBe(true);
+      const profileOf = async (file: Uint8Array) => (await sharp(file).metadata()).icc?.toString("base64");
+      expect(await profileOf(bytes)).toBe(await profileOf(original));
       expect(after.info.height).toBe(64);
       expect(JSON.parse(out)).toMatchObject({
         warnings: [],
@@ -329,6 +333,21 @@ describe("--strip-metadata", () => {
       });
     },
   );
+
+  test("a BMP, which has none, is sent as it is", async () => {
+    const linkface = await standIn({ routes: linkfaceRoutes() });
+    onTestFinished(() => linkface.close());
+    const env = {
+      LINKFACE_API_ID: LINKFACE_ID,
+      LINKFACE_API_SECRET: LINKFACE_SECRET,
+      LINKFACE_API_BASE_URL: linkface.url,
+      BIOMETRICS_STRIP_METADATA: "true",
+    };
+    const server = closing(await newest.connect({ env: envOf(env) }));
+    const paths = { selfie_path: at("photo.bmp"), liveness_data_id: "recording-1" };
+    expect(await server.call("verify_liveness_selfie", paths)).toMatchObject({ structuredContent: { warnings: [] } });
+    expect(linkface.received.at(-1)?.files["selfie_file"]?.bytes.equals(bitmap())).toBe(true);
+  });
 
   test("a TIFF is encoded anew for that, and liveness says so", async () => {
     const { out } = await biometrics(["check-liveness", "photo.tiff", "--strip-metadata", "--json"]);

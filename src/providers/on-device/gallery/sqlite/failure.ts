@@ -52,8 +52,7 @@ export function sqliteFailure(thrown: unknown): CheckError {
 
 /** The same of a gallery that could not be opened: SQLite does not say why, its folder does. */
 export async function openingFailure(thrown: unknown, folder: string): Promise<CheckError> {
-  const result = resultOf(thrown);
-  if (result === undefined || BY_RESULT[result]?.message === DAMAGED.message) return sqliteFailure(thrown);
+  if (resultOf(thrown) === undefined) return sqliteFailure(thrown);
   try {
     await (await open(folder)).close();
     await access(folder, constants.W_OK);

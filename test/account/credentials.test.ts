@@ -376,6 +376,22 @@ test("a process that slept while others took its lock does not overwrite what th
   expect(emails(await credentials.read())).toEqual([]);
 });
 
+test("a lock that its holder refreshes is not taken from it; one that another has is left alone", async () => {
+  const lock = join(temporaryFolder("locks-"), "it.lock");
+  const held = await acquireLock(lock, "it", { refreshMs: 20 });
+  const impatient = { deadAfterMs: 300, longestWaitMs: 1500, pollMs: 10 };
+  await expect(acquireLock(lock, "it", impatient)).rejects.toMatchObject({ code: "unavailable" });
+  expect(await held.isHeld()).toBe(true);
+  unlinkSync(lock);
+  const other = await acquireLock(lock, "it");
+  await pause(200);
+  expect([await held.isHeld(), await other.isHeld()]).toEqual([false, true]);
+  await held.release();
+  expect(await other.isHeld()).toBe(true);
+  await other.release();
+  expect(existsSync(lock)).toBe(false);
+});
+
 test("a lock that keeps changing hands is waited for, but not for ever", async () => {
   const folder = newFolder();
   await openCredentials(folder).update((it) => it);

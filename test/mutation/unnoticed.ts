@@ -94,6 +94,8 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       '!(thrown instanceof Error) || errnoOf(thrown) !== "ERR_SQLITE_ERROR" -> !(thrown instanceof Error) && errnoOf(thrown) !== "ERR_SQLITE_ERROR"',
       "next === undefined -> false", // the error takes undefined for none
       'errnoOf(thrown) !== "ERR_SQLITE_ERROR" -> false',
+      '"errcode" in thrown && typeof thrown.errcode === "number" -> "errcode" in thrown || typeof thrown.errcode === "number"',
+      'typeof thrown.errcode === "number" -> true', // each is one
     ],
   },
   "Something else says the same: both would have to go.": {
@@ -102,7 +104,7 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "/^seq:(\\d{1,15})$/ -> /seq:(\\d{1,15})$/", // it is written back and compared
       "/^seq:(\\d{1,15})$/ -> /^seq:(\\d{1,15})/",
     ],
-    "providers/on-device/gallery/sqlite/failure": ["result === undefined -> false (1 of 2)"], // it has no row
+    "providers/on-device/gallery/sqlite/failure": ["result === undefined -> false"], // it has no row
     file: [
       "held !== undefined -> false", // the path that is resolved again says it, and the other way round
       "{ try { return readlinkSync(`/proc/self/fd/{file}`); } catch { return undefined; } } -> {}",
@@ -225,6 +227,11 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
       "{ await rm(temporary, { force: true }); throw thrown; } -> {}",
       "{ force: true } -> {}",
       "true -> false",
+    ],
+    "providers/on-device/gallery/sqlite/failure": [
+      "resultOf(thrown) === undefined -> true", // a disk that became read-only, in another process: gallery/trouble
+      "resultOf(thrown) === undefined -> false",
+      "resultOf(thrown) === undefined -> resultOf(thrown) !== undefined",
     ],
   },
   "One moment in which the other says the same.": {

@@ -57,7 +57,7 @@ test.skipIf(!hasSmallDisk).each([
   other.exec("PRAGMA application_id = 7; CREATE TABLE theirs (a)");
   other.close();
   const look = '"$node" --import tsx "$child" tell "$file"';
-  const script = `file="$folder/gallery.sqlite"; ${make} >/dev/null; chmod 600 "$file"; mount -o remount,ro "$folder"; ${look}`;
+  const script = `file="$folder/gallery.sqlite"; ${make} >/dev/null; chmod 600 "$file"; mount -o remount,bind,ro "$folder"; ${look}`;
   const { stdout, stderr } = onSmallDisk(script)(folder);
   expect(stdout, stderr).toMatch(new RegExp(`^refused ${said}`));
 });

@@ -61,11 +61,9 @@ export async function convert(
     throw new CheckError(code, message, options);
   } catch (thrown) {
     if (thrown instanceof CheckError) throw thrown;
-    if (late.aborted && signal?.aborted !== true) {
-      throw new CheckError("image_rejected", "The image takes too long to convert.", { cause: thrown });
-    }
     if (signal?.aborted === true) throw cancelled(thrown);
-    throw new CheckError("image_rejected", "The image cannot be converted.", { cause: thrown });
+    const why = late.aborted ? "The image takes too long to convert." : "The image cannot be converted.";
+    throw new CheckError("image_rejected", why, { cause: thrown });
   } finally {
     void worker.terminate();
   }

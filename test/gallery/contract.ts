@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Galleries, Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import type { EnrolledFace } from "../../src/providers/provider.ts";
-import { FaceMaker, NEAREST } from "./faces.ts";
+import { FaceMaker, NEAREST, storedFace } from "./faces.ts";
 
 /** What every store does alike. `open` gives an empty one that the test closes. */
 export function galleryContract(store: string, open: () => Promise<Gallery>): void {
@@ -177,10 +177,7 @@ export function galleryContract(store: string, open: () => Promise<Gallery>): vo
     });
 
     test("of faces to store, one that is none leaves all out", async () => {
-      const stored = (id: string, embedding: Float32Array) => {
-        return { id, label: id, vendorData: null, blocklisted: false, enrolledAt: new Date().toISOString(), embedding };
-      };
-      const spoilt = [stored("a", faces.face()), stored("b", faces.face().fill(0))];
+      const spoilt = [storedFace("a", faces.face()), storedFace("b", faces.face().fill(0))];
       await expect(gallery.store(spoilt)).rejects.toMatchObject({ name: "CheckError" });
       expect(await gallery.count()).toBe(0);
     });

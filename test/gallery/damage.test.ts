@@ -5,12 +5,11 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import type { Gallery } from "../../src/providers/on-device/gallery/gallery.ts";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
-import { bytesOf, FaceMaker, MODEL, NEAREST } from "./faces.ts";
+import { bytesOf, FaceMaker, MODEL, NEAREST, storedFace } from "./faces.ts";
 import { emptyFolder } from "./folders.ts";
 
 const BLOCKED = { label: "blocked", vendorData: null, blocklisted: true };
 const ada = new FaceMaker(1).face();
-const NOW = "2026-01-01T00:00:00.000Z";
 
 async function open(file: string, extension = true): Promise<Gallery> {
   const gallery = await openSqliteGallery({ file, model: MODEL, extension });
@@ -239,10 +238,7 @@ describe.runIf(process.platform !== "win32")("the data folder", () => {
 
 async function fill(gallery: Gallery, size: number): Promise<void> {
   const faces = new FaceMaker(4);
-  const made = Array.from({ length: size }, (_, i) => {
-    return { ...BLOCKED, blocklisted: false, id: `filling:${i}`, enrolledAt: NOW, embedding: faces.face() };
-  });
-  await gallery.store(made);
+  await gallery.store(Array.from({ length: size }, (_, i) => storedFace(`filling:${i}`, faces.face())));
 }
 
 /** In a process of its own: closing a handle of the file here would drop the locks that the gallery holds. */

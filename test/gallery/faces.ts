@@ -1,4 +1,4 @@
-import type { NeighbourQuery } from "../../src/providers/on-device/gallery/gallery.ts";
+import type { NeighbourQuery, StoredFace } from "../../src/providers/on-device/gallery/gallery.ts";
 
 export const MODEL = "test-model-1";
 export const COMPONENTS = 512;
@@ -49,6 +49,11 @@ export function bitsOf(face: Float32Array): Buffer {
   for (const [i, component] of face.entries())
     if (component > 0) bits.writeUInt8(bits.readUInt8(i >> 3) | (1 << (i & 7)), i >> 3);
   return bits;
+}
+
+/** As one gallery gives it to another. */
+export function storedFace(id: string, embedding: Float32Array): StoredFace {
+  return { id, label: id, vendorData: null, blocklisted: false, enrolledAt: "2026-01-02T03:04:05.000Z", embedding };
 }
 
 function unit(vector: Float32Array): Float32Array {

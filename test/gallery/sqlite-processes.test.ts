@@ -110,7 +110,7 @@ test("killed while it writes: no acknowledged face is lost, none comes back", { 
   expect(removed.size).toBeGreaterThan(6);
 });
 
-test("a writer that holds the gallery for a moment is waited for", { timeout: 40_000 }, async () => {
+test.skipIf(process.platform === "win32")("a writer that holds the gallery for a moment is waited for", async () => {
   const file = join(await emptyFolder(), "gallery.db");
   const gallery = await open(file);
   const someone = { label: "x", vendorData: null, blocklisted: false };
@@ -118,7 +118,7 @@ test("a writer that holds the gallery for a moment is waited for", { timeout: 40
   await gallery.remove(id); // the last thing that waits for nobody
   const other = startProcess("lock", file);
   await other.line("locked");
-  spawn("sh", ["-c", `sleep 0.5; kill -9 ${other.pid}`]); // this process computes nothing while it waits
+  spawn("sh", ["-c", `sleep 0.5; kill -9 ${other.pid}`]); // waiting, this process runs no timer
   await gallery.enroll(new FaceMaker(2).face(), someone);
   expect(await gallery.count()).toBe(1);
 });

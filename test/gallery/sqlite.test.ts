@@ -9,7 +9,7 @@ import { installDistances } from "../../src/providers/on-device/gallery/sqlite/d
 import { type Database, loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
 import { galleriesContract, galleryContract } from "./contract.ts";
-import { bitsOf, bytesOf, FaceMaker, MODEL, NEAREST } from "./faces.ts";
+import { bitsOf, bytesOf, FaceMaker, MODEL, NEAREST, storedFace } from "./faces.ts";
 import { emptyFolder } from "./folders.ts";
 
 const SOMEONE = { label: "someone", vendorData: null, blocklisted: false };
@@ -214,7 +214,10 @@ describe("beyond the exact search", () => {
   );
 
   test("where the package is missing, or may not be loaded, distances are computed without it", async () => {
-    vi.doMock("sqlite-vec", () => ({ load: () => expect.unreachable() }));
+    const load = () => {
+      throw new Error("there is none for this platform");
+    };
+    vi.doMock("sqlite-vec", () => ({ load }));
     onTestFinished(() => void vi.doUnmock("sqlite-vec"));
     const { DatabaseSync } = await loadDriver();
     const database = new DatabaseSync(":memory:", { allowExtension: true });
@@ -231,13 +234,9 @@ describe("beyond the exact search", () => {
     const shape = (sign: number) => new Float32Array(512).map((_, i) => (i < 10 ? 0.3 : sign * 0.0141));
     const [face, opposite] = [shape(1), shape(-1)];
     const gallery = await open(join(await emptyFolder(), "gallery.db"));
-    await gallery.store(
-      [opposite, ...Array.from({ length: 1100 }, () => faces.face())].map((embedding, i) => ({
-        ...{ id: `face-${i}`, label: "", vendorData: null, blocklisted: false, enrolledAt: "" },
-        embedding,
-      })),
-    );
-    expect((await gallery.search(face, NEAREST)).neighbours.map(({ id }) => id)).toEqual(["face-0"]);
+    const strangers = Array.from({ length: 1100 }, (_, i) => storedFace(`stranger ${i}`, faces.face()));
+    await gallery.store([storedFace("opposite", opposite), ...strangers]);
+    expect((await gallery.search(face, NEAREST)).neighbours.map(({ id }) => id)).toEqual(["opposite"]);
   });
 
   test("a large gallery finds who is enrolled, never loses a blocked face, and needs no extension to do so", async () => {

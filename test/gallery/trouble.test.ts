@@ -1,8 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { loadDriver } from "../../src/providers/on-device/gallery/sqlite/driver.ts";
 import { fileFailure, openingFailure, sqliteFailure } from "../../src/providers/on-device/gallery/sqlite/failure.ts";
 import { openSqliteGallery } from "../../src/providers/on-device/gallery/sqlite.ts";
@@ -20,12 +19,11 @@ function onSmallDisk(script: string, mode = "rw") {
     return spawnSync("unshare", args, { encoding: "utf8", env });
   };
 }
+const inChild = (task: string) => `"$node" --import tsx "$child" ${task} "$folder/gallery.sqlite"`;
 const hasSmallDisk = onSmallDisk("echo yes")(temporaryFolder("disk-")).stdout === "yes\n";
 
 test.skipIf(!hasSmallDisk)("a full disk: nothing was stored or removed, and it may be tried again", async () => {
-  const { stdout, stderr } = onSmallDisk('"$node" --import tsx "$child" full "$folder/gallery.sqlite"')(
-    await emptyFolder(),
-  );
+  const { stdout, stderr } = onSmallDisk(inChild("full"))(await emptyFolder());
   expect(stdout.trim().split("\n"), stderr).toEqual([
     "enroll: unavailable true The disk of the data folder is full; nothing was stored or removed.",
     "remove: unavailable true The disk of the data folder is full; nothing was stored or removed.",
@@ -35,30 +33,27 @@ test.skipIf(!hasSmallDisk)("a full disk: nothing was stored or removed, and it m
 });
 
 test.skipIf(!hasSmallDisk)("a disk that is read-only", async () => {
-  const script = '"$node" --import tsx "$child" tell "$folder/gallery.sqlite"';
-  const { stdout, stderr } = onSmallDisk(script, "ro")(await emptyFolder());
+  const { stdout, stderr } = onSmallDisk(inChild("tell"), "ro")(await emptyFolder());
   expect(stdout, stderr).toBe(
     "refused unavailable: The disk of the data folder is read-only; nothing was stored or removed.\n",
   );
 });
 
 test.skipIf(!hasSmallDisk).each([
+  ["a gallery", () => inChild("enroll-1"), "unavailable: The disk of the data folder is read-only"],
   [
-    "a gallery",
-    '"$node" --import tsx "$child" enroll-1 "$file"',
-    "unavailable: The disk of the data folder is read-only",
+    "another program's",
+    (other: string) => `cp "${other}" "$folder/gallery.sqlite"; chmod 600 "$folder/gallery.sqlite"`,
+    "setup: The face gallery is damaged, or is not a gallery",
   ],
-  ["another program's", 'cp "$folder-other" "$file"', "setup: The face gallery is damaged, or is not a gallery"],
-])("a disk that became read-only under %s", async (_what, make, said) => {
-  const folder = await emptyFolder();
+] as const)("a disk that became read-only under %s", async (_what, make, said) => {
+  const other = join(await emptyFolder(), "other.sqlite");
   const { DatabaseSync } = await loadDriver();
-  const other = new DatabaseSync(`${folder}-other`);
-  onTestFinished(() => rm(`${folder}-other`));
-  other.exec("PRAGMA application_id = 7; CREATE TABLE theirs (a)");
-  other.close();
-  const look = '"$node" --import tsx "$child" tell "$file"';
-  const script = `file="$folder/gallery.sqlite"; ${make} >/dev/null; chmod 600 "$file"; mount -o remount,bind,ro "$folder"; ${look}`;
-  const { stdout, stderr } = onSmallDisk(script)(folder);
+  const database = new DatabaseSync(other);
+  database.exec("PRAGMA application_id = 7; CREATE TABLE theirs (a)");
+  database.close();
+  const script = `${make(other)} >/dev/null; mount -o remount,bind,ro "$folder"; ${inChild("tell")}`;
+  const { stdout, stderr } = onSmallDisk(script)(await emptyFolder());
   expect(stdout, stderr).toMatch(new RegExp(`^refused ${said}`));
 });
 

@@ -21,8 +21,9 @@ const holder = globalThis as { __stryker__?: Switchboard };
 holder.__stryker__ ??= {};
 const board = holder.__stryker__;
 
-/** A loop that never ends meets its mutant far more often than the tests do without it: so many times, and at least. */
+/** A loop that never ends meets its mutant far more often than the tests do without it. */
 const MAX_HITS = 10;
+/** So often any mutant may be met: it takes no time. */
 const FEW_HITS = 1e5;
 /** Nor is a test waited for that takes far longer than without it, whatever its own patience. */
 const longestMs = (tookMs: number) => 3 * tookMs + 5000;
@@ -89,6 +90,7 @@ for (const id of ids) {
     afterAll(() => void Object.assign(board, { activeMutant: undefined, hitCount: undefined }));
     beforeEach((context) => {
       const name = nameOf(context);
+      // One failure is enough, and a test that does not reach the mutant cannot notice it.
       if (isKilled || perTest[name]?.[id] === undefined) context.skip();
       context.onTestFailed(() => {
         isKilled = true;

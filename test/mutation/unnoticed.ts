@@ -100,17 +100,17 @@ const REASONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
   },
   "Something else says the same: both would have to go.": {
     "decision/search": ["blocked.length > 0 -> false (1 of 2)"], // the warning declines, too
-    "providers/on-device/gallery/cursor": [
-      "/^seq:(\\d{1,15})$/ -> /seq:(\\d{1,15})$/", // it is written back and compared
-      "/^seq:(\\d{1,15})$/ -> /^seq:(\\d{1,15})/",
-    ],
-    "providers/on-device/gallery/sqlite/failure": ["result === undefined -> false"], // it has no row
     file: [
       "held !== undefined -> false", // the path that is resolved again says it, and the other way round
       "{ try { return readlinkSync(`/proc/self/fd/{file}`); } catch { return undefined; } } -> {}",
       "{ return readlinkSync(`/proc/self/fd/{file}`); } -> {}",
       "false -> true (8 of 9)", // refused as an error
     ],
+    "providers/on-device/gallery/cursor": [
+      "/^seq:(\\d{1,15})$/ -> /seq:(\\d{1,15})$/", // it is written back and compared
+      "/^seq:(\\d{1,15})$/ -> /^seq:(\\d{1,15})/",
+    ],
+    "providers/on-device/gallery/sqlite/failure": ["result === undefined -> false"], // it has no row
   },
   "Only how fast, or how often, it is done.": {
     file: [

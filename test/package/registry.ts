@@ -22,6 +22,6 @@ export async function hasRegistry(): Promise<boolean> {
       () => false,
     ));
   if (!isThere) console.log("skipped: no npm registry answers");
-  beforeEach((context) => context.skip(!isThere));
+  beforeEach((context) => context.skip(!isThere)); // a machine without a network can install nothing
   return isThere;
 }
